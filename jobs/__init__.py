@@ -1,0 +1,1 @@
+"""Which assets run together: tactical, day close, back-fill, maintenance."""

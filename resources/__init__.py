@@ -1,0 +1,1 @@
+"""What touches the outside: lake, Redis, exchanges, settings. Knows no stage; it is handed schemas."""

@@ -1,0 +1,529 @@
+"""The lake in DuckLake: DuckDB as engine, Parquet as store, PostgreSQL as catalog.
+
+Belongs here: connections, transactions, the write lock and the one place where SQL meets our arrays. Does not belong
+here: what the tables mean, or maintenance (``lake_maintenance``).
+"""
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import pandas as pd
+import psycopg2
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from resources.arrow_money import decode_money, decode_money_lists, encode_money, encode_money_lists
+from resources.lake import Lake, LakeBusyError, LakeError, Offset, Progress, StaleExpectationError
+from resources.platform_tables import OFFSETS, PROGRESS
+from resources.platform_tables import TABLES as PLATFORM_TABLES
+from resources.settings import Addresses
+from signal_assets.event_time import DAY, date_of
+from signal_assets.table import DAY_COLUMN, Column, ColumnType, Table
+from signal_assets.window import Window
+
+log = structlog.get_logger(__name__)
+
+CATALOG: Final = "lake"
+WRITE_LOCK: Final = 0x51674C61  # any constant will do; one lock per catalog database
+INLINED_ROWS: Final = 2_000
+"""Rows up to which a write stays in the catalog until maintenance flushes it to Parquet."""
+
+_PRECISION: Final = {
+    ColumnType.PRICE: 18,
+    ColumnType.PRICES: 18,
+    ColumnType.QUANTITY: 38,
+    ColumnType.QUANTITIES: 38,
+}
+
+
+def extension_path(name: str) -> Path:
+    """Where the wheel ``duckdb-extension-<name>`` keeps its binary for this DuckDB.
+
+    Raises
+    ------
+    LakeError
+        If the wheel has none for this DuckDB version.
+    """
+    module = import_module(f"duckdb_extension_{name}")
+    path = Path(str(module.__file__)).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+    if not path.exists():
+        raise LakeError(f"the wheel of DuckDB extension {name} has no binary for DuckDB {duckdb.__version__}")
+    return path
+
+
+def catalog_dsn(addresses: Addresses) -> str:
+    """PostgreSQL's address in the keyword form that libpq and DuckDB both read."""
+    plain = addresses.postgres_url.replace("postgresql+psycopg2://", "postgresql://", 1)
+    return str(psycopg2.extensions.make_dsn(**psycopg2.extensions.parse_dsn(plain)))
+
+
+def connect(addresses: Addresses, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB connection with the lake attached as ``lake`` and the session in UTC.
+
+    Raises
+    ------
+    LakeError
+        If PostgreSQL or the lake cannot be reached.
+    """
+    connection = duckdb.connect(":memory:", config={"threads": 2, "autoinstall_known_extensions": "false"})
+    try:
+        for name in ("postgres_scanner", "ducklake"):
+            connection.execute(f"LOAD '{extension_path(name)}'")
+        connection.execute("SET TimeZone='UTC'")
+        connection.execute("SET ducklake_max_retry_count=100")
+        mode = ", READ_ONLY" if read_only else ""
+        connection.execute(
+            f"ATTACH {_literal('ducklake:postgres:' + catalog_dsn(addresses))} AS {CATALOG} "
+            f"(DATA_PATH {_literal(addresses.lake_path)}, METADATA_SCHEMA '{CATALOG}', "
+            f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}{mode})"
+        )
+        connection.execute(f"USE {CATALOG}")
+    except duckdb.Error as error:
+        connection.close()
+        raise LakeError(f"cannot open the lake at {addresses.lake_path}: {_first_line(error)}") from error
+    return connection
+
+
+class DuckLake(Lake):
+    """One process-wide connection to the lake; safe to use from several threads, one after the other.
+
+    Parameters
+    ----------
+    addresses : Addresses
+        Where PostgreSQL and the lake's files are.
+    lock_timeout : float
+        Seconds to wait for the write lock.
+    """
+
+    def __init__(self, addresses: Addresses, lock_timeout: float = 60.0) -> None:
+        self._addresses = addresses
+        self._lock_timeout = lock_timeout
+        self._guard = threading.RLock()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._lock_connection: Any = None
+        self._ensured: set[str] = set()
+
+    # -- connections ---------------------------------------------------------------------------------------------
+
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The DuckDB connection, opened at first use (it would not survive a fork)."""
+        with self._guard:
+            if self._connection is None:
+                self._connection = connect(self._addresses)
+            return self._connection
+
+    def close(self) -> None:
+        """Drop the connections; the next use opens new ones."""
+        with self._guard:
+            for attribute in ("_connection", "_lock_connection"):
+                connection = getattr(self, attribute)
+                setattr(self, attribute, None)
+                if connection is not None:
+                    try:
+                        connection.close()
+                    except (duckdb.Error, psycopg2.Error) as error:
+                        log.info("lake_close", error=_first_line(error))
+
+    @contextmanager
+    def write_lock(self) -> Iterator[None]:
+        """Hold the catalog's advisory lock; it falls with the connection, so a killed holder leaves nothing behind.
+
+        Raises
+        ------
+        LakeBusyError
+            If it does not come free within the time-out.
+        """
+        cursor = self._lock_cursor()
+        try:
+            cursor.execute("SELECT pg_advisory_lock(%s)", (WRITE_LOCK,))
+        except psycopg2.errors.LockNotAvailable as error:
+            raise LakeBusyError(
+                f"another process has held the lake's write lock for {self._lock_timeout:g} s"
+            ) from error
+        except psycopg2.Error as error:
+            self.close()
+            raise LakeError(f"cannot lock the lake: {_first_line(error)}") from error
+        try:
+            yield
+        finally:
+            try:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", (WRITE_LOCK,))
+            except psycopg2.Error as error:
+                log.warning("lake_unlock", error=_first_line(error))
+                self.close()
+
+    def _lock_cursor(self) -> Any:
+        for attempt in (1, 2):
+            try:
+                if self._lock_connection is None or self._lock_connection.closed:
+                    self._lock_connection = psycopg2.connect(catalog_dsn(self._addresses))
+                    self._lock_connection.autocommit = True
+                cursor = self._lock_connection.cursor()
+                cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{self._lock_timeout * 1000:.0f}ms",))
+            except psycopg2.Error as error:
+                # A restarted PostgreSQL leaves a dead connection behind; one fresh attempt tells whether it is back.
+                self.close()
+                if attempt == 2:
+                    raise LakeError(f"cannot reach the lake's catalog: {_first_line(error)}") from error
+            else:
+                return cursor
+        raise AssertionError("unreachable")
+
+    # -- schema --------------------------------------------------------------------------------------------------
+
+    def ensure(self, tables: Iterable[Table]) -> None:
+        """Create missing tables, partitioned by day; refuse ones that are there with other columns."""
+        wanted = [table for table in (*PLATFORM_TABLES, *tables) if table.name not in self._ensured]
+        if not wanted:
+            return
+        with self._guard:
+            if any(self._columns_of(table) is None for table in wanted):
+                with self.write_lock():
+                    self._create([table for table in wanted if self._columns_of(table) is None])
+            for table in wanted:
+                found, declared = self._columns_of(table), _declared(table)
+                if found != declared:
+                    raise LakeError(f"{table.name} is in the lake with columns {found}, declared are {declared}")
+            self._ensured.update(table.name for table in wanted)
+
+    def _columns_of(self, table: Table) -> list[tuple[str, str]] | None:
+        rows = self._execute(
+            "SELECT column_name, data_type FROM duckdb_columns() "
+            "WHERE database_name = ? AND schema_name = ? AND table_name = ? ORDER BY column_index",
+            [CATALOG, table.stage, table.short_name],
+        ).fetchall()
+        return [(name, _short_type(kind)) for name, kind in rows] or None
+
+    def _create(self, tables: Sequence[Table]) -> None:
+        self._execute("BEGIN")
+        try:
+            self._declare(tables)
+            self._execute("COMMIT")
+        except BaseException:
+            self._abandon()
+            raise
+        for table in tables:  # an option cannot be set on a table its own transaction makes
+            if table.has_lists:
+                self._execute(
+                    f"CALL {CATALOG}.set_option('data_inlining_row_limit', 0, "
+                    f"schema => '{table.stage}', table_name => '{table.short_name}')"
+                )
+
+    def _declare(self, tables: Sequence[Table]) -> None:
+        for table in tables:
+            self._execute(f"CREATE SCHEMA IF NOT EXISTS {CATALOG}.{table.stage}")
+            columns = ", ".join(f"{name} {kind}" for name, kind in _declared(table))
+            self._execute(f"CREATE TABLE IF NOT EXISTS {CATALOG}.{table.name} ({columns})")
+            self._execute(f"COMMENT ON TABLE {CATALOG}.{table.name} IS {_literal(table.description)}")
+            for column in table.columns:
+                text = f"{column.description} [{column.unit}]" if column.unit else column.description
+                self._execute(f"COMMENT ON COLUMN {CATALOG}.{table.name}.{column.name} IS {_literal(text)}")
+            if table.time is not None:
+                self._execute(f"ALTER TABLE {CATALOG}.{table.name} SET PARTITIONED BY ({DAY_COLUMN})")
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def read(
+        self,
+        table: Table,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        instruments: Sequence[str] | None = None,
+        late: bool = True,
+        columns: Sequence[str] | None = None,
+        snapshot: int | None = None,
+    ) -> pd.DataFrame:
+        """Read rows of ``(start, end]`` into arrays; see :class:`resources.lake.Lake`."""
+        wanted = [table.column(name) for name in columns] if columns is not None else list(table.columns)
+        conditions, parameters = _conditions(table, start, end, instruments, late)
+        at = f" AT (VERSION => {int(snapshot)})" if snapshot is not None else ""
+        sql = (
+            f"SELECT {', '.join(_select(column) for column in wanted)} FROM {CATALOG}.{table.name}{at} "  # noqa: S608
+            f"{conditions} ORDER BY {', '.join(_order(table))}"
+        )
+        with self._guard:
+            arrow = self._execute(sql, parameters).to_arrow_table()
+        return _decode(arrow, wanted, table.name)
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a reading statement of our own, as Python values (tests, checks and reports)."""
+        with self._guard:
+            return self._execute(sql, list(parameters)).fetchall()
+
+    def _execute(self, sql: str, parameters: Sequence[object] | None = None) -> duckdb.DuckDBPyConnection:
+        try:
+            return self.connection().execute(sql, parameters)
+        except duckdb.Error as error:
+            in_transaction = isinstance(error, duckdb.TransactionException)
+            if in_transaction or "connection" in str(error).lower():
+                self.close()
+            raise LakeError(f"the lake refused a statement: {_first_line(error)}") from error
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self, *, asset: str, run_id: str) -> Iterator["DuckLakeTransaction"]:
+        """One transaction under the write lock; the commit message is the run's id."""
+        with self._guard, self.write_lock():
+            self._execute("BEGIN")
+            unit = DuckLakeTransaction(self, run_id)
+            try:
+                yield unit
+                self._execute(
+                    f"CALL {CATALOG}.set_commit_message(?, ?, extra_info => ?)",
+                    [asset, run_id, json.dumps({"asset": asset, "run_id": run_id})],
+                )
+                self._execute("COMMIT")
+            except BaseException:
+                self._abandon()
+                raise
+            row = self._execute(f"FROM {CATALOG}.last_committed_snapshot()").fetchone()
+            unit.snapshot_id = int(row[0]) if row and row[0] is not None else None
+
+    def _abandon(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute("ROLLBACK")
+        except duckdb.Error as error:
+            log.info("lake_rollback", error=_first_line(error))
+            self.close()
+
+    def progress(self, asset: str, scope: str) -> Progress | None:
+        """How far ``asset`` has come; None before its first write."""
+        with self._guard:
+            self.ensure(())
+            row = self._execute(
+                f"SELECT epoch_us(origin), epoch_us(progress) FROM {CATALOG}.{PROGRESS.name} "  # noqa: S608
+                "WHERE asset = ? AND scope = ?",
+                [asset, scope],
+            ).fetchone()
+        return Progress(int(row[0]), int(row[1])) if row else None
+
+    def offset(self, stream: str) -> Offset | None:
+        """How far ``stream`` has been taken in; None before the first entry."""
+        with self._guard:
+            self.ensure(())
+            row = self._execute(
+                f"SELECT generation, last_id, last_sequence FROM {CATALOG}.{OFFSETS.name} WHERE stream = ?",  # noqa: S608
+                [stream],
+            ).fetchone()
+        return Offset(str(row[0]), int(row[1]), int(row[2])) if row else None
+
+
+class DuckLakeTransaction:
+    """Writes of one transaction; made by :meth:`DuckLake.transaction`."""
+
+    def __init__(self, lake: DuckLake, run_id: str) -> None:
+        self._lake = lake
+        self._run_id = run_id
+        self.snapshot_id: int | None = None
+
+    def append(self, table: Table, frame: pd.DataFrame) -> int:
+        """Add rows whose natural key is new; the first one wins, here and in the lake."""
+        if frame.empty:
+            return 0
+        rows = table.conform(frame.drop_duplicates(subset=list(table.key), keep="first"))
+        keys = ", ".join(table.key)
+        days = sorted({date_of(int(time)) for time in rows[table.time].unique()}) if table.time else []
+        with self._staged(table, rows) as staged:
+            inside = f" WHERE {DAY_COLUMN} IN ({', '.join('?' for _ in days)})" if days else ""
+            count = self._lake._execute(
+                f"INSERT INTO {CATALOG}.{table.name} BY NAME SELECT {staged}.* FROM {staged} "  # noqa: S608
+                f"ANTI JOIN (SELECT {keys} FROM {CATALOG}.{table.name}{inside}) known USING ({keys})",
+                list(days),
+            ).fetchone()
+        return int(count[0]) if count else 0
+
+    def replace(self, table: Table, frame: pd.DataFrame, window: Window, instruments: Sequence[str]) -> int:
+        """Replace these instruments' rows of the window."""
+        rows = table.conform(frame)
+        check_inside(table, rows, window, instruments)
+        conditions, parameters = _conditions(table, window.start, window.end, instruments, late=True)
+        self._lake._execute(f"DELETE FROM {CATALOG}.{table.name} {conditions}", parameters)  # noqa: S608
+        if rows.empty:
+            return 0
+        with self._staged(table, rows) as staged:
+            self._lake._execute(f"INSERT INTO {CATALOG}.{table.name} BY NAME SELECT * FROM {staged}")  # noqa: S608
+        return len(rows)
+
+    @contextmanager
+    def _staged(self, table: Table, rows: pd.DataFrame) -> Iterator[str]:
+        connection = self._lake.connection()
+        connection.register("staged_rows", _encode(table, rows))
+        try:
+            yield "staged_rows"
+        finally:
+            connection.unregister("staged_rows")
+
+    def progress(self, asset: str, scope: str) -> Progress | None:
+        """How far ``asset`` has come, inside this transaction."""
+        return self._lake.progress(asset, scope)
+
+    def advance(self, asset: str, scope: str, expected: Progress | None, new: Progress) -> None:
+        """Move progress by compare-and-set."""
+        found = self.progress(asset, scope)
+        if found != expected:
+            raise StaleExpectationError(f"progress of {asset} for {scope} is {found}, this run expected {expected}")
+        self._lake._execute(
+            f"DELETE FROM {CATALOG}.{PROGRESS.name} WHERE asset = ? AND scope = ?",  # noqa: S608
+            [asset, scope],
+        )
+        self._lake._execute(
+            f"INSERT INTO {CATALOG}.{PROGRESS.name} VALUES (?, ?, make_timestamptz(?), make_timestamptz(?), ?)",  # noqa: S608
+            [asset, scope, new.origin, new.progress, self._run_id],
+        )
+
+    def offset(self, stream: str) -> Offset | None:
+        """How far ``stream`` has been taken in, inside this transaction."""
+        return self._lake.offset(stream)
+
+    def move_offset(self, stream: str, expected: Offset | None, new: Offset) -> None:
+        """Move an offset by compare-and-set."""
+        found = self.offset(stream)
+        if found != expected:
+            raise StaleExpectationError(f"offset of {stream} is {found}, this run expected {expected}")
+        self._lake._execute(f"DELETE FROM {CATALOG}.{OFFSETS.name} WHERE stream = ?", [stream])  # noqa: S608
+        self._lake._execute(
+            f"INSERT INTO {CATALOG}.{OFFSETS.name} VALUES (?, ?, ?, ?, ?)",  # noqa: S608
+            [stream, new.generation, new.last_id, new.last_sequence, self._run_id],
+        )
+
+
+def check_inside(table: Table, rows: pd.DataFrame, window: Window, instruments: Sequence[str]) -> None:
+    """Refuse rows outside the window or the instruments they are said to replace.
+
+    Raises
+    ------
+    LakeError
+        Naming the table and the first offending row.
+    """
+    if table.time is None:
+        raise LakeError(f"{table.name} has no market time; it cannot be replaced by window")
+    times = rows[table.time]
+    outside = (times <= window.start) | (times > window.end) | ~rows["instrument"].isin(list(instruments))
+    if bool(outside.any()):
+        row = rows[outside].iloc[0]
+        raise LakeError(f"{table.name}: a row of {row['instrument']} at {row[table.time]} lies outside {window}")
+
+
+_process_lakes: dict[tuple[int, str, str], DuckLake] = {}
+
+
+def process_lake(addresses: Addresses) -> DuckLake:
+    """The lake of this process: one connection, opened lazily, never shared across a fork."""
+    key = (os.getpid(), addresses.postgres_url, addresses.lake_path)
+    if key not in _process_lakes:
+        _process_lakes[key] = DuckLake(addresses)
+    return _process_lakes[key]
+
+
+def _declared(table: Table) -> list[tuple[str, str]]:
+    columns = [(column.name, column.type.duckdb) for column in table.columns]
+    return [*columns, (DAY_COLUMN, "DATE")] if table.time is not None else columns
+
+
+def _short_type(kind: str) -> str:
+    return kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
+
+
+def _select(column: Column) -> str:
+    if column.type is ColumnType.PRICE:
+        return f"CAST({column.name} AS DECIMAL(38,8)) AS {column.name}"
+    if column.type is ColumnType.PRICES:
+        return f"CAST({column.name} AS DECIMAL(38,8)[]) AS {column.name}"
+    if column.type is ColumnType.TIME:
+        return f"epoch_us({column.name}) AS {column.name}"
+    return column.name
+
+
+def _order(table: Table) -> list[str]:
+    names = [name for name in ("instrument",) if name in table.key]
+    names += [table.time] if table.time else []
+    return [*names, *(name for name in table.key if name not in names)]
+
+
+def _conditions(
+    table: Table, start: int | None, end: int | None, instruments: Sequence[str] | None, late: bool
+) -> tuple[str, list[object]]:
+    conditions: list[str] = []
+    parameters: list[object] = []
+    if table.time is not None and start is not None:
+        conditions += [f"{DAY_COLUMN} >= ?", f"{table.time} > make_timestamptz(?)"]
+        parameters += [date_of(start + 1), start]
+    if table.time is not None and end is not None:
+        conditions += [f"{DAY_COLUMN} <= ?", f"{table.time} <= make_timestamptz(?)"]
+        parameters += [date_of(end), end]
+    if instruments is not None:
+        conditions.append(f"instrument IN ({', '.join('?' for _ in instruments)})")
+        parameters += list(instruments)
+    if not late and any(column.name == "late" for column in table.columns):
+        conditions.append("NOT late")
+    return (f"WHERE {' AND '.join(conditions)}" if conditions else ""), parameters
+
+
+def _encode(table: Table, rows: pd.DataFrame) -> pa.Table:
+    arrays: dict[str, pa.Array] = {}
+    for column in table.columns:
+        series = rows[column.name]
+        precision = _PRECISION.get(column.type, 0)
+        if column.type.is_list:
+            arrays[column.name] = encode_money_lists([np.asarray(item, dtype=np.int64) for item in series], precision)
+        elif column.type.is_money and not column.nullable:
+            arrays[column.name] = encode_money(series.to_numpy(dtype=np.int64), precision)
+        elif column.type.is_money:
+            present = pa.array(series.notna().to_numpy())
+            values = encode_money(series.fillna(0).to_numpy(dtype=np.int64), precision)
+            arrays[column.name] = pc.if_else(present, values, pa.scalar(None, values.type))
+        elif column.type is ColumnType.TIME:
+            arrays[column.name] = pa.array(series.to_numpy(dtype=np.int64)).cast(pa.timestamp("us", tz="UTC"))
+        else:
+            arrays[column.name] = pa.array(series, from_pandas=column.nullable)
+    if table.time is not None:
+        days = (rows[table.time].to_numpy(dtype=np.int64) - 1) // DAY
+        arrays[DAY_COLUMN] = pa.array(days.astype(np.int32), type=pa.int32()).cast(pa.date32())
+    return pa.table(arrays)
+
+
+def _decode(arrow: pa.Table, columns: Sequence[Column], table: str) -> pd.DataFrame:
+    out: dict[str, Any] = {}
+    for column in columns:
+        chunked = arrow.column(column.name)
+        array = chunked.combine_chunks() if chunked.num_chunks != 1 else chunked.chunk(0)
+        where = f"{table}.{column.name}"
+        if column.type.is_list:
+            lists = decode_money_lists(array, where)
+            holder = np.empty(len(lists), dtype=object)
+            holder[:] = lists
+            out[column.name] = holder
+        elif column.type.is_money and column.nullable:
+            mask = np.asarray(array.is_null())
+            filled = array.fill_null(0)
+            out[column.name] = pd.arrays.IntegerArray(decode_money(filled, where), mask)
+        elif column.type.is_money:
+            out[column.name] = decode_money(array, where)
+        elif column.type is ColumnType.TEXT:
+            out[column.name] = array.to_pandas().astype("str").array
+        elif column.type.dtype == "int64" and column.nullable:
+            out[column.name] = array.to_pandas().astype("Int64").array
+        else:
+            out[column.name] = np.asarray(array.to_numpy(zero_copy_only=False), dtype=column.type.dtype)
+    return pd.DataFrame(out)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

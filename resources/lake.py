@@ -1,0 +1,138 @@
+"""The lake as the rest of the project sees it: one read function, one kind of transaction.
+
+Belongs here: the protocol, its value types and its errors. Does not belong here: an implementation – ``duck_lake``
+keeps the tables in DuckLake, ``memory_lake`` in arrays, and both pass the same tests.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import pandas as pd
+
+from signal_assets.table import Table
+from signal_assets.window import Window
+
+
+class LakeError(RuntimeError):
+    """The lake refused or could not finish what was asked; the message says what and where."""
+
+
+class LakeBusyError(LakeError):
+    """The write lock did not come free within its time-out."""
+
+
+class StaleExpectationError(LakeError):
+    """Progress or an offset was not where the writer believed it to be: another run moved it. Nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an asset has come for one scope; both in microseconds UTC."""
+
+    origin: int
+    progress: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Offset:
+    """How far a stream has been read: the data set it belongs to and the entry id's two halves."""
+
+    generation: str
+    last_id: int
+    last_sequence: int = 0
+
+
+class LakeTransaction(Protocol):
+    """Writes that become visible together, or not at all."""
+
+    snapshot_id: int | None
+
+    def append(self, table: Table, frame: pd.DataFrame) -> int:
+        """Add the rows whose key is not there yet (first wins); returns how many were new."""
+
+    def replace(self, table: Table, frame: pd.DataFrame, window: Window, instruments: Sequence[str]) -> int:
+        """Put ``frame`` in the place of these instruments' rows of the window; returns the rows written.
+
+        Raises
+        ------
+        LakeError
+            If a row of ``frame`` lies outside the window or the instruments.
+        """
+
+    def progress(self, asset: str, scope: str) -> Progress | None:
+        """How far ``asset`` has come, read inside the transaction."""
+
+    def advance(self, asset: str, scope: str, expected: Progress | None, new: Progress) -> None:
+        """Move progress by compare-and-set.
+
+        Raises
+        ------
+        StaleExpectationError
+            If it is not at ``expected``.
+        """
+
+    def offset(self, stream: str) -> Offset | None:
+        """How far ``stream`` has been read, read inside the transaction."""
+
+    def move_offset(self, stream: str, expected: Offset | None, new: Offset) -> None:
+        """Move an offset by compare-and-set.
+
+        Raises
+        ------
+        StaleExpectationError
+            If it is not at ``expected``.
+        """
+
+
+class Lake(Protocol):
+    """Tables with history. Times are microseconds UTC, windows ``(start, end]``, money int64 units of 1e-8."""
+
+    def ensure(self, tables: Iterable[Table]) -> None:
+        """Create the tables that are missing.
+
+        Raises
+        ------
+        LakeError
+            If a table is there with other columns.
+        """
+
+    def read(
+        self,
+        table: Table,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        instruments: Sequence[str] | None = None,
+        late: bool = True,
+        columns: Sequence[str] | None = None,
+        snapshot: int | None = None,
+    ) -> pd.DataFrame:
+        """Rows with time in ``(start, end]``, ordered by instrument, time and key, in the table's in-memory dtypes.
+
+        Parameters
+        ----------
+        late : bool
+            False leaves out rows flagged late (tables without that flag are not affected).
+        columns : sequence of str, optional
+            Only these columns.
+        snapshot : int, optional
+            As the table stood at that lake snapshot.
+        """
+
+    def transaction(self, *, asset: str, run_id: str) -> AbstractContextManager[LakeTransaction]:
+        """One transaction under the write lock, with ``run_id`` as its commit message."""
+
+    def progress(self, asset: str, scope: str) -> Progress | None:
+        """How far ``asset`` has come for ``scope``; None before its first write."""
+
+    def offset(self, stream: str) -> Offset | None:
+        """How far ``stream`` has been taken in; None before the first entry."""
+
+
+class LakeSource(Protocol):
+    """What Dagster hands to an asset: opens the process-wide lake lazily."""
+
+    def open(self) -> Lake:
+        """The lake of this process."""

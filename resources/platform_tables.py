@@ -1,0 +1,39 @@
+"""Schemas of the lake's own book-keeping: how far each asset has come, and how far each stream has been read.
+
+They live in the lake, not beside it, because DuckDB writes one database per transaction and they must move in the
+transaction that writes the rows they speak of.
+"""
+
+from typing import Final
+
+from signal_assets.table import Column, ColumnType, Table
+
+PROGRESS: Final = Table(
+    name="platform.progress",
+    description="Event time up to which an asset's rows are computed, per group of instruments.",
+    columns=(
+        Column("asset", ColumnType.TEXT, "Asset, `stage/table`"),
+        Column("scope", ColumnType.TEXT, "Group of instruments that is computed together"),
+        Column("origin", ColumnType.TIME, "Where the group's history begins: a midnight", "µs UTC"),
+        Column("progress", ColumnType.TIME, "Rows are computed up to and including this event time", "µs UTC"),
+        Column("run_id", ColumnType.TEXT, "Run that moved it last", operational=True),
+    ),
+    key=("asset", "scope"),
+    kind="platform",
+)
+
+OFFSETS: Final = Table(
+    name="platform.offsets",
+    description="Stream entry up to which a raw table has taken in a Redis stream.",
+    columns=(
+        Column("stream", ColumnType.TEXT, "Redis key of the stream"),
+        Column("generation", ColumnType.TEXT, "Id of the Redis data set the offset belongs to"),
+        Column("last_id", ColumnType.COUNT, "Sequence (first half of the entry id) of the last entry taken in"),
+        Column("last_sequence", ColumnType.COUNT, "Second half of that entry's id"),
+        Column("run_id", ColumnType.TEXT, "Run that moved it last", operational=True),
+    ),
+    key=("stream",),
+    kind="platform",
+)
+
+TABLES: Final = (PROGRESS, OFFSETS)

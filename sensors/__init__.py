@@ -1,0 +1,1 @@
+"""What starts the jobs: stream sensors, failure sensors, schedules."""

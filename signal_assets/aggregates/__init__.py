@@ -1,0 +1,1 @@
+"""One-dollar aggregates: order-book depth and trades summed, exactly, into price buckets."""

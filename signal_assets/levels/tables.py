@@ -1,0 +1,70 @@
+"""Schemas of the levels tables; every row belongs to a point of the minute grid."""
+
+from typing import Final
+
+from signal_assets.market.tables import INSTRUMENT
+from signal_assets.table import Column, ColumnType, Table
+
+MINUTE: Final = Column("time", ColumnType.TIME, "Point of the minute grid at which the profile was read", "µs UTC")
+PROFILE: Final = Column("profile", ColumnType.TEXT, "trades (last 48 h) or depth (the book at that minute)")
+
+WAVE_PEAKS: Final = Table(
+    name="levels.wave_peaks",
+    description="Peaks of the price-volume profile, by statistical, volume and combined detection.",
+    columns=(
+        INSTRUMENT,
+        MINUTE,
+        PROFILE,
+        Column("method", ColumnType.TEXT, "statistical, volume or combined"),
+        Column("price", ColumnType.PRICE, "Lower edge of the peak's bucket", "quote currency"),
+        Column("volume", ColumnType.QUANTITY, "Volume in that bucket", "base currency"),
+        Column("z_score", ColumnType.REAL, "(volume - mean) / standard deviation over the profile's buckets", "σ"),
+        Column("confidence", ColumnType.REAL, "How far to believe in the peak", "0…1"),
+        Column("distance_sigma", ColumnType.REAL, "(price - volume-weighted mean price) / σ of price", "σ"),
+        Column("prominence", ColumnType.REAL, "Height above the higher of the two surrounding valleys", "base"),
+        Column("width", ColumnType.REAL, "Width at half the prominence", "buckets"),
+    ),
+    key=("instrument", "time", "profile", "method", "price"),
+    kind="window",
+    time="time",
+)
+
+PRICE_ZONES: Final = Table(
+    name="levels.price_zones",
+    description="Adjacent combined peaks of one profile clustered to support and resistance zones.",
+    columns=(
+        INSTRUMENT,
+        MINUTE,
+        PROFILE,
+        Column("low", ColumnType.PRICE, "Lower edge of the zone's lowest bucket", "quote currency"),
+        Column("high", ColumnType.PRICE, "Upper edge of the zone's highest bucket", "quote currency"),
+        Column("side", ColumnType.TEXT, "support below the reference price, resistance above"),
+        Column("volume", ColumnType.QUANTITY, "Volume of all buckets in the zone", "base currency"),
+        Column("strength", ColumnType.REAL, "The zone's share of the profile's whole volume", "0…1"),
+        Column("confidence", ColumnType.REAL, "Highest confidence among its peaks", "0…1"),
+        Column("touches", ColumnType.COUNT, "Times trading entered the zone within the look-back"),
+    ),
+    key=("instrument", "time", "profile", "low"),
+    kind="window",
+    time="time",
+)
+
+VALUE_AREA: Final = Table(
+    name="levels.value_area",
+    description="Point of control and the 70 % value area of the trade profile, by both CBOT expansions.",
+    columns=(
+        INSTRUMENT,
+        MINUTE,
+        Column("expansion", ColumnType.TEXT, "one_row or two_row"),
+        Column("point_of_control", ColumnType.PRICE, "Bucket with the most volume", "quote currency"),
+        Column("value_area_low", ColumnType.PRICE, "Lower edge of the value area", "quote currency"),
+        Column("value_area_high", ColumnType.PRICE, "Lower edge of its highest bucket", "quote currency"),
+        Column("volume", ColumnType.QUANTITY, "Volume inside the value area", "base currency"),
+        Column("total_volume", ColumnType.QUANTITY, "Volume of the whole profile", "base currency"),
+    ),
+    key=("instrument", "time", "expansion"),
+    kind="window",
+    time="time",
+)
+
+TABLES: Final = (WAVE_PEAKS, PRICE_ZONES, VALUE_AREA)

@@ -315,10 +315,10 @@ class DuckLake(Lake):
         with self._guard:
             self.ensure(())
             row = self._execute(
-                f"SELECT generation, last_id, last_sequence FROM {CATALOG}.{OFFSETS.name} WHERE stream = ?",  # noqa: S608
+                f"SELECT generation, last_id FROM {CATALOG}.{OFFSETS.name} WHERE stream = ?",  # noqa: S608
                 [stream],
             ).fetchone()
-        return Offset(str(row[0]), int(row[1]), int(row[2])) if row else None
+        return Offset(str(row[0]), int(row[1])) if row else None
 
 
 class DuckLakeTransaction:
@@ -395,8 +395,8 @@ class DuckLakeTransaction:
             raise StaleExpectationError(f"offset of {stream} is {found}, this run expected {expected}")
         self._lake._execute(f"DELETE FROM {CATALOG}.{OFFSETS.name} WHERE stream = ?", [stream])  # noqa: S608
         self._lake._execute(
-            f"INSERT INTO {CATALOG}.{OFFSETS.name} VALUES (?, ?, ?, ?, ?)",  # noqa: S608
-            [stream, new.generation, new.last_id, new.last_sequence, self._run_id],
+            f"INSERT INTO {CATALOG}.{OFFSETS.name} VALUES (?, ?, ?, ?)",  # noqa: S608
+            [stream, new.generation, new.last_id, self._run_id],
         )
 
 

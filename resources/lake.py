@@ -37,11 +37,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Offset:
-    """How far a stream has been read: the data set it belongs to and the entry id's two halves."""
+    """How far a stream has been read: the Redis data set it belongs to and the sequence of the last entry taken in."""
 
     generation: str
     last_id: int
-    last_sequence: int = 0
 
 
 class LakeTransaction(Protocol):

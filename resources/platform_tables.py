@@ -29,7 +29,6 @@ OFFSETS: Final = Table(
         Column("stream", ColumnType.TEXT, "Redis key of the stream"),
         Column("generation", ColumnType.TEXT, "Id of the Redis data set the offset belongs to"),
         Column("last_id", ColumnType.COUNT, "Sequence (first half of the entry id) of the last entry taken in"),
-        Column("last_sequence", ColumnType.COUNT, "Second half of that entry's id"),
         Column("run_id", ColumnType.TEXT, "Run that moved it last", operational=True),
     ),
     key=("stream",),

@@ -130,7 +130,7 @@ def test_progress_and_offsets_move_by_compare_and_set(lake: Lake) -> None:
     first, second = Progress(MIDNIGHT, MIDNIGHT + 1), Progress(MIDNIGHT, MIDNIGHT + 2)
     with lake.transaction(asset="market/trades", run_id="a") as unit:
         unit.advance("market/trades", "crypto", None, first)
-        unit.move_offset("s", None, Offset("g", 5, 1))
+        unit.move_offset("s", None, Offset("g", 5))
         assert unit.progress("market/trades", "crypto") == first
     with pytest.raises(StaleExpectationError), lake.transaction(asset="market/trades", run_id="b") as unit:
         unit.advance("market/trades", "crypto", None, second)
@@ -138,10 +138,10 @@ def test_progress_and_offsets_move_by_compare_and_set(lake: Lake) -> None:
         unit.move_offset("s", Offset("g", 4), Offset("g", 6))
     with lake.transaction(asset="market/trades", run_id="c") as unit:
         unit.advance("market/trades", "crypto", first, second)
-        unit.move_offset("s", Offset("g", 5, 1), Offset("h", 2))
+        unit.move_offset("s", Offset("g", 5), Offset("h", 2))
     assert lake.progress("market/trades", "crypto") == second
     assert lake.progress("market/trades", "forex") is None
-    assert lake.offset("s") == Offset("h", 2, 0)
+    assert lake.offset("s") == Offset("h", 2)
 
 
 def test_lists_and_nullable_money_come_back_exactly(lake: Lake) -> None:

@@ -1,0 +1,78 @@
+"""What starts by the clock: the day close at 00:10 UTC, and maintenance.
+
+Belongs here: schedules. Does not belong here: event time decides more than the clock – a day is closed only when the
+watermark has passed it.
+"""
+
+from datetime import date, timedelta
+
+from dagster import (
+    DagsterRunStatus,
+    DefaultScheduleStatus,
+    ResourceParam,
+    RunRequest,
+    RunsFilter,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    schedule,
+)
+
+from jobs.asset_jobs import DAY_CLOSE, MAINTENANCE
+from resources.lake import LakeSource
+from sensors.stream_sensor import IN_FLIGHT
+from signal_assets.derivation import watermark_of
+from signal_assets.event_time import DAY, iso, start_of_date
+from signal_assets.materialization import SettingsSource
+
+
+def day_close_schedule() -> ScheduleDefinition:
+    """Yesterday's day run, once its raw data is complete; tried every ten minutes between 00:10 and 03:50 UTC."""
+
+    @schedule(
+        name="day_close_schedule",
+        job_name=DAY_CLOSE,
+        cron_schedule="10,20,30,40,50 0-3 * * *",
+        execution_timezone="UTC",
+        default_status=DefaultScheduleStatus.RUNNING,
+        description="Recomputes yesterday from raw as soon as its raw data is complete.",
+    )
+    def evaluate(
+        context: ScheduleEvaluationContext,
+        lake: ResourceParam[LakeSource],
+        settings: ResourceParam[SettingsSource],
+    ) -> RunRequest | SkipReason:
+        yesterday = (context.scheduled_execution_time - timedelta(days=1)).date()
+        end = start_of_date(yesterday) + DAY
+        opened = lake.open()
+        waiting = [
+            f"{group} is complete up to {iso(watermark) if watermark is not None else 'nothing yet'}"
+            for group in settings.load().groups
+            if (watermark := watermark_of(opened, group)) is None or watermark < end
+        ]
+        if waiting:
+            return SkipReason(f"{yesterday} is not over in the data: {'; '.join(waiting)}")
+        if earlier := context.instance.get_runs(_run_of(yesterday), limit=1):
+            return SkipReason(f"{yesterday} has its day run already: {earlier[0].run_id[:8]}")
+        return RunRequest(run_key=f"day-close:{yesterday}", partition_key=yesterday.isoformat())
+
+    return evaluate
+
+
+def _run_of(day: date) -> RunsFilter:
+    """Day runs of ``day`` that succeeded or may still do so; a failed one is tried again at the next tick."""
+    return RunsFilter(
+        job_name=DAY_CLOSE, tags={"dagster/partition": day.isoformat()}, statuses=[*IN_FLIGHT, DagsterRunStatus.SUCCESS]
+    )
+
+
+def maintenance_schedule() -> ScheduleDefinition:
+    """Every half hour: inlined rows become Parquet, small files are merged, what is old goes."""
+    return ScheduleDefinition(
+        name="maintenance_schedule",
+        job_name=MAINTENANCE,
+        cron_schedule="*/30 * * * *",
+        execution_timezone="UTC",
+        default_status=DefaultScheduleStatus.RUNNING,
+        description="Tidies the lake and purges old runs.",
+    )

@@ -1,0 +1,117 @@
+"""Starts tactical runs as data arrives.
+
+Belongs here: deciding whether, for which group and up to which event time a run is due. A tick reads a few numbers and
+never computes. Does not belong here: what the run does (``signal_assets``).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    DefaultSensorStatus,
+    ResourceParam,
+    RunRequest,
+    RunsFilter,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from jobs.asset_jobs import TACTICAL
+from resources.lake import LakeSource
+from signal_assets.event_time import date_of, iso
+from signal_assets.market.assets import StreamsSource
+from signal_assets.materialization import SettingsSource
+from signal_assets.partitions import ATTEMPT_TAG, END_TAG, GROUP_TAG
+from signal_assets.tactical_end import next_end
+
+IN_FLIGHT: Final = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The last run asked for: its end, and how often that end has been tried."""
+
+    end: int
+    attempt: int
+
+
+def stream_sensor(assets: Sequence[str], interval_seconds: int) -> SensorDefinition:
+    """Sensor over all groups; at most one run in flight per group."""
+
+    @sensor(
+        name="stream_sensor",
+        job_name=TACTICAL,
+        minimum_interval_seconds=interval_seconds,
+        default_status=DefaultSensorStatus.RUNNING,
+        description="Starts a tactical run for each group whose watermark has moved and that has none in flight.",
+    )
+    def evaluate(
+        context: SensorEvaluationContext,
+        lake: ResourceParam[LakeSource],
+        streams: ResourceParam[StreamsSource],
+        settings: ResourceParam[SettingsSource],
+    ) -> SensorResult:
+        current = settings.load()
+        opened, reader = lake.open(), streams.open()
+        cursor = read_cursor(context.cursor)
+        requests, skipped = [], []
+        for group in current.groups:
+            if busy := run_in_flight(context.instance, group):
+                skipped.append(f"{group}: run {busy[:8]} is in flight")
+                continue
+            end = next_end(opened, reader, current, group, assets)
+            if isinstance(end, str):
+                skipped.append(f"{group}: {end}")
+                continue
+            last = cursor.get(group)
+            attempt = last.attempt + 1 if last is not None and last.end == end else 1
+            cursor[group] = Requested(end, attempt)
+            requests.append(request(group, end, attempt))
+        return SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else SkipReason("; ".join(skipped)),
+            cursor=write_cursor(cursor),
+        )
+
+    return evaluate
+
+
+def request(group: str, end: int, attempt: int) -> RunRequest:
+    """Run up to ``end``; its key carries the watermark and the attempt, so that a retry is never taken for a repeat."""
+    return RunRequest(
+        run_key=f"{group}:{end}:{attempt}",
+        partition_key=date_of(end).isoformat(),
+        tags={GROUP_TAG: group, END_TAG: str(end), ATTEMPT_TAG: str(attempt), "signals/end_time": iso(end)},
+    )
+
+
+def run_in_flight(instance: DagsterInstance, group: str) -> str | None:
+    """Id of a tactical run of the group that has not ended, if there is one."""
+    runs = instance.get_runs(RunsFilter(job_name=TACTICAL, tags={GROUP_TAG: group}, statuses=IN_FLIGHT), limit=1)
+    return runs[0].run_id if runs else None
+
+
+def read_cursor(text: str | None) -> dict[str, Requested]:
+    """The cursor; an unreadable one starts anew, which costs nothing: progress is kept in the lake."""
+    try:
+        return {group: Requested(**value) for group, value in json.loads(text or "{}").items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
+def write_cursor(cursor: Mapping[str, Requested]) -> str:
+    """The cursor as JSON."""
+    return json.dumps({group: asdict(value) for group, value in cursor.items()}, sort_keys=True)

@@ -1,0 +1,156 @@
+"""What a home holds, for people: rows per table, the strongest levels, planted walls found and missed.
+
+Belongs here: reading the lake for the summary that ``demo`` and ``replay`` print and the report shows. Does not belong
+here: printing (``cli``), HTML (``services/report``).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from resources.duck_lake import CATALOG, DuckLake
+from resources.lake import Lake
+from resources.settings import Settings
+from signal_assets.event_time import MINUTE, iso
+from signal_assets.fixed_point import SCALE
+from signal_assets.levels.tables import PRICE_ZONES, WAVE_PEAKS
+from signal_assets.table import Table
+
+TOP: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TableSummary:
+    """One line of the summary."""
+
+    name: str
+    rows: int
+    first: int | None
+    last: int | None
+    snapshot: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """A planted wall and the minutes at which a peak stood on it."""
+
+    instrument: str
+    side: str
+    price: int
+    quantity: int
+    start: int
+    end: int
+    minutes: int
+    minutes_found: int
+
+    @property
+    def found(self) -> bool:
+        """Whether a peak stood on it at least once."""
+        return self.minutes_found > 0
+
+
+def summarize_tables(lake: DuckLake, tables: Sequence[Table]) -> list[TableSummary]:
+    """Rows, range of event time and newest snapshot of each table."""
+    snapshots = dict(
+        lake.query(
+            f"SELECT author, max(snapshot_id) FROM {CATALOG}.snapshots() WHERE author IS NOT NULL GROUP BY author"  # noqa: S608
+        )
+    )
+    lines = []
+    for table in tables:
+        lake.ensure([table])
+        row = lake.query(
+            f"SELECT count(*), epoch_us(min({table.time})), epoch_us(max({table.time})) FROM {CATALOG}.{table.name}"  # noqa: S608
+        )[0]
+        asset = f"{table.stage}/{table.short_name}"
+        lines.append(TableSummary(table.name, int(row[0]), row[1], row[2], snapshots.get(asset)))
+    return lines
+
+
+def newest_rows(lake: Lake, table: Table, instrument: str, **equal: str) -> pd.DataFrame:
+    """Rows of the newest point of the minute grid at which the instrument has any."""
+    rows = lake.read(table, instruments=[instrument])
+    for column, value in equal.items():
+        rows = rows[rows[column] == value]
+    return rows[rows["time"] == rows["time"].max()] if len(rows) else rows
+
+
+def strongest_peaks(lake: Lake, settings: Settings, count: int = TOP) -> dict[str, list[dict[str, Any]]]:
+    """Combined peaks of the trade profile with the most volume, newest minute, per instrument."""
+    found = {}
+    for key in settings.instruments_by_key:
+        rows = newest_rows(lake, WAVE_PEAKS, key, profile="trades", method="combined")
+        top = rows.sort_values(["confidence", "volume"], ascending=False).head(count)
+        found[key] = [
+            {
+                "price": row["price"] / SCALE,
+                "volume": row["volume"] / SCALE,
+                "z_score": row["z_score"],
+                "confidence": row["confidence"],
+                "time": iso(int(row["time"])),
+            }
+            for row in top.to_dict("records")
+        ]
+    return found
+
+
+def strongest_zones(lake: Lake, settings: Settings, count: int = TOP) -> dict[str, list[dict[str, Any]]]:
+    """Zones of the trade profile with the greatest strength, newest minute, per instrument."""
+    found = {}
+    for key in settings.instruments_by_key:
+        rows = newest_rows(lake, PRICE_ZONES, key, profile="trades")
+        top = rows.sort_values("strength", ascending=False).head(count)
+        found[key] = [
+            {
+                "side": row["side"],
+                "low": row["low"] / SCALE,
+                "high": row["high"] / SCALE,
+                "strength": row["strength"],
+                "confidence": row["confidence"],
+                "touches": int(row["touches"]),
+            }
+            for row in top.to_dict("records")
+        ]
+    return found
+
+
+def find_walls(lake: Lake, settings: Settings, walls: Sequence[Mapping[str, Any]]) -> list[Wall]:
+    """Hold the planted walls against the depth peaks: a wall is found where a peak stands in its bucket or next to it.
+
+    Walls that saw no point of the minute grid with peaks of their instrument are not counted: nobody looked.
+    """
+    found = []
+    peaks = lake.read(WAVE_PEAKS)
+    peaks = peaks[(peaks["profile"] == "depth") & (peaks["method"] == "combined")]
+    for wall in walls:
+        instrument = settings.instruments_by_key.get(str(wall["instrument"]))
+        if instrument is None:
+            continue
+        start, end = int(wall["start"]), int(wall["end"])
+        seen = peaks[(peaks["instrument"] == instrument.key) & (peaks["time"] > start) & (peaks["time"] <= end)]
+        bucket = int(wall["price"]) // instrument.bucket_size * instrument.bucket_size
+        hit = seen[(seen["price"] - bucket).abs() <= instrument.bucket_size]
+        minutes = int(seen["time"].nunique())
+        if minutes:
+            found.append(
+                Wall(
+                    instrument.key,
+                    str(wall["side"]),
+                    int(wall["price"]),
+                    int(wall["quantity"]),
+                    start,
+                    end,
+                    minutes,
+                    int(hit["time"].nunique()),
+                )
+            )
+    return found
+
+
+def market_minutes(lines: Sequence[TableSummary]) -> float:
+    """Market time the tables span, in minutes."""
+    firsts = [line.first for line in lines if line.first is not None]
+    lasts = [line.last for line in lines if line.last is not None]
+    return (max(lasts) - min(firsts)) / MINUTE if firsts else 0.0

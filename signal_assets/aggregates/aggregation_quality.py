@@ -1,0 +1,151 @@
+"""What dollar aggregation keeps and what it gives up, as numbers.
+
+Belongs here: quality of one aggregation and of a frame of them. Does not belong here: the thresholds of the checks.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import mul
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from signal_assets.aggregates.instrument_rows import instrument_rows, integers
+from signal_assets.fixed_point import SCALE
+from signal_assets.instrument import Instrument
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class AggregationQuality:
+    """Counts and exact sums of what went in and came out; the ratios follow from them.
+
+    Parameters
+    ----------
+    volume_in, volume_out : int
+        Sums of quantities in units of 1e-8; as Python integers, so they cannot overflow.
+    weighted_distance : int
+        Σ quantity x (price - floor of its bucket), in units of 1e-16.
+    coverage_low, coverage_high : int or None
+        Price range in which the book was known, in units of 1e-8: the widest over what was aggregated.
+    """
+
+    levels_in: int
+    buckets_out: int
+    volume_in: int
+    volume_out: int
+    weighted_distance: int
+    coverage_low: int | None = None
+    coverage_high: int | None = None
+
+    @property
+    def compression_ratio(self) -> float:
+        """Levels per bucket; 0 when there is no bucket."""
+        return self.levels_in / self.buckets_out if self.buckets_out else 0.0
+
+    @property
+    def volume_is_preserved(self) -> bool:
+        """Whether Σ out = Σ in to the last 1e-8."""
+        return self.volume_in == self.volume_out
+
+    @property
+    def volume_preservation(self) -> float:
+        """Volume out over volume in; exactly 1.0 if and only if they are equal to the last 1e-8."""
+        if self.volume_is_preserved:
+            return 1.0
+        ratio = self.volume_out / self.volume_in if self.volume_in else float("inf")
+        # A loss too small for a float must still be seen.
+        return ratio if ratio != 1.0 else float(np.nextafter(1.0, 0.0 if self.volume_out < self.volume_in else 2.0))
+
+    @property
+    def price_accuracy_loss(self) -> float:
+        """Quantity-weighted mean distance of a level from its bucket's floor, in quote currency."""
+        return self.weighted_distance / (self.volume_in * SCALE) if self.volume_in else 0.0
+
+    @property
+    def coverage(self) -> float:
+        """Width of the known price range in quote currency; 0 when unknown."""
+        if self.coverage_low is None or self.coverage_high is None:
+            return 0.0
+        return (self.coverage_high - self.coverage_low) / SCALE
+
+    def __add__(self, other: "AggregationQuality") -> "AggregationQuality":
+        lows = [low for low in (self.coverage_low, other.coverage_low) if low is not None]
+        highs = [high for high in (self.coverage_high, other.coverage_high) if high is not None]
+        return AggregationQuality(
+            self.levels_in + other.levels_in,
+            self.buckets_out + other.buckets_out,
+            self.volume_in + other.volume_in,
+            self.volume_out + other.volume_out,
+            self.weighted_distance + other.weighted_distance,
+            min(lows) if lows else None,
+            max(highs) if highs else None,
+        )
+
+
+NOTHING = AggregationQuality(0, 0, 0, 0, 0)
+
+
+def aggregation_quality(
+    price: Integers, quantity: Integers, bucket_size: int, bucket_quantity: Integers
+) -> AggregationQuality:
+    """Quality of one aggregation, exact and independent of the order of the levels.
+
+    Parameters
+    ----------
+    price, quantity : ndarray of int64, shape (n,)
+        The levels that went in, units of 1e-8.
+    bucket_size : int
+        Width of a bucket, units of 1e-8.
+    bucket_quantity : ndarray of int64
+        The sums that came out.
+
+    Examples
+    --------
+    >>> levels = np.array([150_000_000, 250_000_000]), np.array([100_000_000, 300_000_000])
+    >>> quality = aggregation_quality(*levels, 100_000_000, np.array([100_000_000, 300_000_000]))
+    >>> quality.price_accuracy_loss, quality.volume_preservation, quality.compression_ratio
+    (0.5, 1.0, 1.0)
+    """
+    quantities = quantity.tolist()
+    distance = (price % bucket_size).tolist()
+    return AggregationQuality(
+        levels_in=len(quantities),
+        buckets_out=len(bucket_quantity),
+        volume_in=sum(quantities),
+        volume_out=sum(bucket_quantity.tolist()),
+        weighted_distance=sum(map(mul, quantities, distance)),
+    )
+
+
+def depth_quality(
+    instruments: Sequence[Instrument], depth_snapshots: pd.DataFrame, dollar_depth: pd.DataFrame
+) -> dict[str, AggregationQuality]:
+    """Quality of the aggregation of ``depth_snapshots`` into ``dollar_depth``, per instrument key.
+
+    Both frames must cover the same window; an instrument without rows in either has no entry.
+    """
+    qualities: dict[str, AggregationQuality] = {}
+    for instrument in instruments:
+        books = instrument_rows(depth_snapshots, instrument.key)
+        out = integers(dollar_depth, "quantity", instrument_rows(dollar_depth, instrument.key))
+        low, high = (integers(depth_snapshots, f"coverage_{end}", books) for end in ("low", "high"))
+        if not len(low) and not len(out):
+            continue
+        quality = AggregationQuality(0, len(out), 0, sum(out.tolist()), 0)
+        if len(low):
+            quality += AggregationQuality(0, 0, 0, 0, 0, int(low.min()), int(high.max()))
+        for side in ("bid", "ask"):
+            price, quantity = (depth_snapshots[f"{side}_{what}"].to_numpy()[books] for what in ("price", "quantity"))
+            quality += _levels_in(zip(price, quantity, strict=True), instrument.bucket_size)
+        qualities[instrument.key] = quality
+    return qualities
+
+
+def _levels_in(books: Iterable[tuple[Integers, Integers]], bucket_size: int) -> AggregationQuality:
+    nothing_out = np.empty(0, np.int64)
+    return sum(
+        (aggregation_quality(price, quantity, bucket_size, nothing_out) for price, quantity in books), start=NOTHING
+    )

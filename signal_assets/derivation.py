@@ -1,0 +1,204 @@
+"""How a window table follows from its inputs, and the two ways in which its rows come about.
+
+Belongs here: forward work and day runs over any lake – the same few lines for every window table, so that a cut can
+never matter to one and not to another. Does not belong here: the kernels (each stage), Dagster (``assets.py``).
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import pandas as pd
+
+from resources.lake import Lake, LakeError, Progress
+from signal_assets.event_time import iso
+from signal_assets.instrument import Instrument
+from signal_assets.market.tables import TABLES as RAW_TABLES
+from signal_assets.table import Table
+from signal_assets.window import Window, forward_windows
+
+Inputs = Mapping[str, pd.DataFrame]
+"""Rows of each input, by table name, ordered by instrument, time and key."""
+
+
+class NotCompleteError(LakeError):
+    """What a window is made from is not complete up to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A table a kernel reads: its rows in ``(start - look_back, end]``, look-back in µs; columns None means all."""
+
+    table: Table
+    look_back: int = 0
+    columns: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """One window table: ``rows = kernel(window, instruments, inputs)``.
+
+    Parameters
+    ----------
+    table : Table
+        What is written.
+    inputs : tuple of Input
+        What is read, each with its finite look-back.
+    kernel : callable
+        Pure; returns rows of ``table`` whose time lies in the window.
+    grid : int
+        Rows exist only at multiples of this many microseconds of event time.
+    verify : callable, optional
+        Raises if rows must never be published, given window, inputs and rows; called before the commit.
+    """
+
+    table: Table
+    inputs: tuple[Input, ...]
+    kernel: Callable[[Window, Sequence[Instrument], Inputs], pd.DataFrame]
+    grid: int
+    verify: Callable[[Window, Inputs, pd.DataFrame], None] | None = None
+
+    @property
+    def asset(self) -> str:
+        """Name of the asset that writes the table, ``stage/table``."""
+        return asset_name(self.table)
+
+
+@dataclass
+class WorkDone:
+    """What a run did for one table; becomes the materialization's metadata."""
+
+    rows: int = 0
+    windows: int = 0
+    start: int | None = None
+    end: int | None = None
+    first_event: int | None = None
+    last_event: int | None = None
+    snapshot_id: int | None = None
+    seconds: float = 0.0
+    details: dict[str, int | float | str] = field(default_factory=dict)
+
+    def add(self, table: Table, frame: pd.DataFrame, written: int) -> None:
+        """Count rows of ``frame`` that were written."""
+        self.rows += written
+        if len(frame) and table.time is not None:
+            first, last = int(frame[table.time].min()), int(frame[table.time].max())
+            self.first_event = first if self.first_event is None else min(first, self.first_event)
+            self.last_event = last if self.last_event is None else max(last, self.last_event)
+
+
+def compute(
+    lake: Lake, derivation: Derivation, window: Window, instruments: Sequence[Instrument], *, late: bool
+) -> pd.DataFrame:
+    """Rows of one window, from what the lake holds now; ``late`` says whether late raw rows take part."""
+    if not len(window.grid(derivation.grid)):
+        return derivation.table.empty()
+    keys = [instrument.key for instrument in instruments]
+    inputs = {
+        item.table.name: lake.read(
+            item.table,
+            start=window.start - item.look_back,
+            end=window.end,
+            instruments=keys,
+            late=late,
+            columns=item.columns,
+        )
+        for item in derivation.inputs
+    }
+    rows = derivation.kernel(window, instruments, inputs)
+    if derivation.verify is not None:
+        derivation.verify(window, inputs, rows)
+    return rows
+
+
+def forward(
+    lake: Lake, derivation: Derivation, group: str, instruments: Sequence[Instrument], *, end: int, run_id: str
+) -> WorkDone:
+    """Compute from the table's own progress to ``end``, window by window; late rows are left out.
+
+    Raises
+    ------
+    NotCompleteError
+        If an input is not computed up to ``end``.
+    StaleExpectationError
+        If another run moved the same progress meanwhile.
+    """
+    began = time.perf_counter()
+    done = WorkDone()
+    first = _require_inputs(lake, derivation, group, end)
+    before = lake.progress(derivation.asset, group)
+    origin = before.origin if before is not None else first
+    position = before.progress if before is not None else first
+    keys = [instrument.key for instrument in instruments]
+    done.start, done.end = position, max(position, end)
+    for window in forward_windows(position, end):
+        rows = compute(lake, derivation, window, instruments, late=False)
+        after = Progress(origin, window.end)
+        with lake.transaction(asset=derivation.asset, run_id=run_id) as unit:
+            written = 0
+            if len(window.grid(derivation.grid)):
+                written = unit.replace(derivation.table, rows, window, keys)
+            unit.advance(derivation.asset, group, before, after)
+        before = after
+        done.add(derivation.table, rows, written)
+        done.windows += 1
+        done.snapshot_id = unit.snapshot_id
+    done.seconds = time.perf_counter() - began
+    return done
+
+
+def recompute_day(
+    lake: Lake, derivation: Derivation, group: str, instruments: Sequence[Instrument], *, day: date, run_id: str
+) -> WorkDone:
+    """Replace a whole day that lies fully behind the watermark, late rows taken in.
+
+    Progress that is still inside or before the day moves to the day's end; progress behind it stays.
+
+    Raises
+    ------
+    NotCompleteError
+        If an input is not computed up to the day's end.
+    """
+    began = time.perf_counter()
+    window = Window.of_day(day)
+    first = _require_inputs(lake, derivation, group, window.end)
+    rows = compute(lake, derivation, window, instruments, late=True)
+    done = WorkDone(windows=1, start=window.start, end=window.end)
+    with lake.transaction(asset=derivation.asset, run_id=run_id) as unit:
+        written = unit.replace(derivation.table, rows, window, [instrument.key for instrument in instruments])
+        before = unit.progress(derivation.asset, group)
+        if before is None or before.progress < window.end:
+            origin = before.origin if before is not None else min(first, window.start)
+            unit.advance(derivation.asset, group, before, Progress(origin, window.end))
+    done.add(derivation.table, rows, written)
+    done.snapshot_id = unit.snapshot_id
+    done.seconds = time.perf_counter() - began
+    return done
+
+
+def _require_inputs(lake: Lake, derivation: Derivation, group: str, end: int) -> int:
+    """Check that every input is complete up to ``end``; returns where the group's history begins."""
+    origins = []
+    for item in derivation.inputs:
+        progress = lake.progress(asset_name(item.table), group)
+        if progress is None or progress.progress < end:
+            known = "nothing yet" if progress is None else iso(progress.progress)
+            raise NotCompleteError(
+                f"{derivation.asset}: {item.table.name} of {group} is complete up to {known}, not to {iso(end)}"
+            )
+        origins.append(progress.origin)
+    return min(origins)
+
+
+def asset_name(table: Table) -> str:
+    """Name of the asset that writes ``table``, ``stage/table``."""
+    return f"{table.stage}/{table.short_name}"
+
+
+def watermark_of(lake: Lake, group: str) -> int | None:
+    """Event time up to which all raw data of the group is in the lake; None before there is any."""
+    known = [lake.progress(asset_name(table), group) for table in RAW_TABLES]
+    if any(progress is None for progress in known):
+        return None
+    return min(progress.progress for progress in known if progress is not None)

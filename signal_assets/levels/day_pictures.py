@@ -1,0 +1,74 @@
+"""Pictures of a day: the profiles of each instrument as they stood at the day's last point of the minute grid.
+
+Belongs here: reading what a picture needs. Does not belong here: drawing (``profile_plot``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import pandas as pd
+
+from resources.lake import Lake
+from resources.settings import Settings
+from signal_assets.aggregates.tables import DOLLAR_DEPTH, DOLLAR_TRADES
+from signal_assets.event_time import MINUTE, iso
+from signal_assets.fixed_point import SCALE
+from signal_assets.instrument import Instrument
+from signal_assets.levels.derivations import BEST_PRICES, level_parameters
+from signal_assets.levels.profile import depth_profile, trade_profile
+from signal_assets.levels.profile_plot import plot_profile
+from signal_assets.levels.tables import PRICE_ZONES, VALUE_AREA, WAVE_PEAKS
+from signal_assets.market.tables import FEATURES
+from signal_assets.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One PNG and what it shows."""
+
+    instrument: str
+    profile: str
+    title: str
+    png: bytes
+
+
+def day_pictures(lake: Lake, settings: Settings, day: date, instruments: Mapping[str, Instrument]) -> list[Picture]:
+    """Trade and depth profile of each instrument at the last minute of ``day`` that has peaks; none without data."""
+    lake.ensure([WAVE_PEAKS, PRICE_ZONES, VALUE_AREA, DOLLAR_TRADES, DOLLAR_DEPTH, FEATURES])
+    pictures = []
+    window = Window.of_day(day)
+    look_back = {key: item.look_back for key, item in level_parameters(settings).items()}
+    for key, instrument in instruments.items():
+        peaks = lake.read(WAVE_PEAKS, start=window.start, end=window.end, instruments=[key])
+        for profile in ("trades", "depth"):
+            of_profile = peaks[peaks["profile"] == profile]
+            if of_profile.empty:
+                continue
+            time = int(of_profile["time"].max())
+            png = _picture(lake, instrument, profile, time, look_back[key], of_profile[of_profile["time"] == time])
+            pictures.append(Picture(key, profile, f"{key} {profile} {iso(time)}", png))
+    return pictures
+
+
+def _picture(lake: Lake, instrument: Instrument, profile: str, time: int, look_back: int, peaks: pd.DataFrame) -> bytes:
+    keys = [instrument.key]
+    zones = lake.read(PRICE_ZONES, start=time - 1, end=time, instruments=keys)
+    area = lake.read(VALUE_AREA, start=time - 1, end=time, instruments=keys)
+    best = lake.read(FEATURES, start=time - MINUTE, end=time, instruments=keys, columns=BEST_PRICES.columns)
+    if profile == "trades":
+        trades = lake.read(DOLLAR_TRADES, start=time - look_back, end=time, instruments=keys)
+        drawn = trade_profile(trades, instrument.bucket_size, time, look_back)
+    else:
+        depth = lake.read(DOLLAR_DEPTH, start=time - 1, end=time, instruments=keys)
+        drawn = depth_profile(depth["price_bucket"].to_numpy(), depth["quantity"].to_numpy(), instrument.bucket_size)
+    reference = None if best.empty else float(best["best_bid"].iloc[-1] + best["best_ask"].iloc[-1]) / 2 / SCALE
+    return plot_profile(
+        drawn,
+        instrument.bucket_size,
+        title=f"{instrument.key} – {profile} profile – {iso(time)}",
+        wave_peaks=peaks,
+        price_zones=zones[zones["profile"] == profile],
+        value_area=area if profile == "trades" else None,
+        reference_price=reference,
+    )

@@ -1,0 +1,146 @@
+"""A picture of one profile with its peaks, zones, point of control and value area.
+
+Belongs here: drawing. Does not belong here: anything that is computed for a table.
+"""
+
+from base64 import b64encode
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from signal_assets.fixed_point import SCALE
+from signal_assets.levels.profile import Profile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+VOLUME_COLOUR: Final = "#9aa5b1"
+VALUE_AREA_COLOUR: Final = "#5b7ea4"
+SUPPORT_COLOUR: Final = "#2e8b57"
+RESISTANCE_COLOUR: Final = "#c0504d"
+PEAK_COLOUR: Final = "#e08e0b"
+MAXIMUM_LABELS: Final = 12
+
+
+def profile_outline(profile: Profile, bucket_size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Edges (quote currency) and heights (base units) of the profile as steps, empty stretches as one step of zero."""
+    gap = np.flatnonzero(np.diff(profile.bucket) > 1)
+    starts = np.insert(profile.bucket, gap + 1, profile.bucket[gap] + 1)
+    heights = np.insert(profile.base_volume, gap + 1, 0.0)
+    edges = np.append(starts, profile.bucket[-1:] + 1) * (bucket_size / SCALE)
+    return np.asarray(edges, dtype=np.float64), heights
+
+
+def plot_profile(
+    profile: Profile,
+    bucket_size: int,
+    *,
+    title: str,
+    wave_peaks: pd.DataFrame | None = None,
+    price_zones: pd.DataFrame | None = None,
+    value_area: pd.DataFrame | None = None,
+    reference_price: float | None = None,
+) -> bytes:
+    """Horizontal price-volume profile as PNG bytes.
+
+    Parameters
+    ----------
+    profile : Profile
+        What is drawn.
+    bucket_size : int
+        Width of its buckets, units of 1e-8.
+    wave_peaks, price_zones, value_area : DataFrame or None
+        Rows of the levels tables of the same instrument, time and profile. Of the peaks the combined ones are marked
+        and the most confident named; of the value area the two-row one is shaded.
+    reference_price : float or None
+        Mid price, drawn as a line.
+
+    Returns
+    -------
+    bytes
+        A PNG file; for markdown see :func:`markdown_image`.
+    """
+    # Imported here: a run that draws nothing need not pay for it. No pyplot, so no global state and no display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 7), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_xlabel("volume per bucket, base units")
+    axes.set_ylabel("price, quote currency")
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(profile) == 0:
+        axes.text(0.5, 0.5, "no volume in the look-back", ha="center", va="center", transform=axes.transAxes)
+    else:
+        edges, heights = profile_outline(profile, bucket_size)
+        axes.stairs(heights, edges, orientation="horizontal", fill=True, color=VOLUME_COLOUR, label="volume")
+        axes.set_ylim(edges[0], edges[-1])
+        axes.set_xlim(0, float(heights.max()) * 1.15)
+    if price_zones is not None:
+        _draw_zones(axes, price_zones)
+    if value_area is not None:
+        _draw_value_area(axes, value_area[value_area["expansion"] == "two_row"], bucket_size)
+    if wave_peaks is not None:
+        _draw_peaks(axes, wave_peaks[wave_peaks["method"] == "combined"], bucket_size)
+    if reference_price is not None:
+        axes.axhline(reference_price, color="black", linewidth=0.9, linestyle=":", label="mid price")
+    axes.ticklabel_format(axis="y", useOffset=False, style="plain")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", fontsize=8, frameon=False)
+    picture = BytesIO()
+    figure.savefig(picture, format="png", metadata={"Software": None})
+    return picture.getvalue()
+
+
+def _draw_zones(axes: "Axes", zones: pd.DataFrame) -> None:
+    for side, colour in (("support", SUPPORT_COLOUR), ("resistance", RESISTANCE_COLOUR)):
+        chosen = zones[zones["side"] == side]
+        for number, (low, high, confidence) in enumerate(
+            zip(chosen["low"], chosen["high"], chosen["confidence"], strict=True)
+        ):
+            axes.axhspan(
+                low / SCALE,
+                high / SCALE,
+                color=colour,
+                alpha=0.12 + 0.3 * confidence,
+                linewidth=0,
+                label=side if number == 0 else None,
+            )
+
+
+def _draw_value_area(axes: "Axes", area: pd.DataFrame, bucket_size: int) -> None:
+    for control, low, high in zip(
+        area["point_of_control"], area["value_area_low"], area["value_area_high"], strict=True
+    ):
+        axes.axhspan(
+            low / SCALE, (high + bucket_size) / SCALE, color=VALUE_AREA_COLOUR, alpha=0.1, label="value area 70 %"
+        )
+        axes.axhline(
+            (control + bucket_size / 2) / SCALE, color=VALUE_AREA_COLOUR, linewidth=1.6, label="point of control"
+        )
+
+
+def _draw_peaks(axes: "Axes", peaks: pd.DataFrame, bucket_size: int) -> None:
+    middle = (peaks["price"].to_numpy() + bucket_size / 2) / SCALE
+    volume = peaks["volume"].to_numpy() / SCALE
+    confidence = peaks["confidence"].to_numpy()
+    axes.scatter(volume, middle, s=12 + 40 * confidence, color=PEAK_COLOUR, zorder=3, label="combined peaks")
+    for i in np.argsort(-confidence, kind="stable")[:MAXIMUM_LABELS]:
+        axes.annotate(
+            f"{peaks['price'].iloc[i] / SCALE:,.8g}  {confidence[i]:.2f}",
+            (volume[i], middle[i]),
+            xytext=(6, 0),
+            textcoords="offset points",
+            fontsize=7,
+            va="center",
+        )
+
+
+def markdown_image(picture: bytes, title: str) -> str:
+    """The PNG inlined into a markdown image, as Dagster metadata and the report show it."""
+    return f"![{title}](data:image/png;base64,{b64encode(picture).decode('ascii')})"

@@ -1,0 +1,33 @@
+"""How far the next tactical run of a group should compute.
+
+Belongs here: the decision, from a few numbers. Does not belong here: who asks – the stream sensor, or a replay.
+"""
+
+from collections.abc import Sequence
+
+from resources import redis_keys
+from resources.lake import Lake
+from resources.settings import Settings
+from signal_assets.event_time import day_end, iso
+from signal_assets.market.stream_intake import MarketStreams, first_closed, stream_watermark
+
+
+def next_end(lake: Lake, streams: MarketStreams, settings: Settings, group: str, assets: Sequence[str]) -> int | str:
+    """Event time up to which the group's next run should compute, or why there is none to start.
+
+    The end is the watermark, but at most the first midnight behind the slowest asset: a run lies inside one day.
+    """
+    keys = [redis_keys.market_features(instrument.key) for instrument in settings.groups[group]]
+    watermark = stream_watermark(streams, keys)
+    if watermark is None:
+        return "no grid point has closed yet: is the live lane running?"
+    positions = [lake.progress(asset, group) for asset in assets]
+    known = [position.progress for position in positions if position is not None]
+    if len(known) < len(positions):
+        first = first_closed(streams, keys)
+        origins = [position.origin for position in positions if position is not None]
+        known.append(min(origins) if origins else (first if first is not None else watermark) - 1)
+    slowest = min(known)
+    if watermark <= slowest:
+        return f"nothing new: everything is computed up to {iso(slowest)}"
+    return min(watermark, day_end(slowest + 1))

@@ -28,7 +28,7 @@ RUNS_PER_PASS: Final = 500
 FINISHED: Final = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 
 
-@op(pool="lake")
+@op(pool="lake_maintenance")
 def tidy_lake(context: OpExecutionContext, lake: ResourceParam[LakeSource]) -> None:
     """Flush inlined rows to Parquet, merge small files, expire snapshots older than thirty days."""
     opened = lake.open()

@@ -281,7 +281,7 @@ class DuckLake(Lake):
                 yield unit
                 self._execute(
                     f"CALL {CATALOG}.set_commit_message(?, ?, extra_info => ?)",
-                    [asset, run_id, json.dumps({"asset": asset, "run_id": run_id})],
+                    [asset, run_id, json.dumps({"asset": asset, "run_id": run_id} | unit.moved)],
                 )
                 self._execute("COMMIT")
             except BaseException:
@@ -328,6 +328,8 @@ class DuckLakeTransaction:
         self._lake = lake
         self._run_id = run_id
         self.snapshot_id: int | None = None
+        self.moved: dict[str, int | str] = {}
+        """Where progress was moved to; kept with the commit, so that latency can be read off the lake's own history."""
 
     def append(self, table: Table, frame: pd.DataFrame) -> int:
         """Add rows whose natural key is new; the first one wins, here and in the lake."""
@@ -383,6 +385,7 @@ class DuckLakeTransaction:
             f"INSERT INTO {CATALOG}.{PROGRESS.name} VALUES (?, ?, make_timestamptz(?), make_timestamptz(?), ?)",  # noqa: S608
             [asset, scope, new.origin, new.progress, self._run_id],
         )
+        self.moved = {"scope": scope, "progress": new.progress}
 
     def offset(self, stream: str) -> Offset | None:
         """How far ``stream`` has been taken in, inside this transaction."""

@@ -134,7 +134,6 @@ def window_asset(
         name=f"{declared.table.stage}_{declared.table.short_name}",
         specs=[spec],
         backfill_policy=SINGLE_RUN,
-        pool="lake",
     )
     def derive(
         context: AssetExecutionContext, lake: ResourceParam[LakeSource], settings: ResourceParam[SettingsSource]

@@ -34,6 +34,17 @@ def profile_outline(profile: Profile, bucket_size: int) -> tuple[NDArray[np.floa
     return np.asarray(edges, dtype=np.float64), heights
 
 
+def volume_limit(profile: Profile) -> float:
+    """Where the volume axis ends: the largest bucket, but not beyond five times what 98 of 100 buckets stay within.
+
+    One huge order must not flatten everything else.
+    """
+    if len(profile) == 0:
+        return 1.0
+    volume = profile.base_volume
+    return float(min(volume.max(), 5 * np.percentile(volume, 98)))
+
+
 def plot_profile(
     profile: Profile,
     bucket_size: int,
@@ -80,13 +91,16 @@ def plot_profile(
         edges, heights = profile_outline(profile, bucket_size)
         axes.stairs(heights, edges, orientation="horizontal", fill=True, color=VOLUME_COLOUR, label="volume")
         axes.set_ylim(edges[0], edges[-1])
-        axes.set_xlim(0, float(heights.max()) * 1.15)
+        limit = volume_limit(profile)
+        axes.set_xlim(0, limit * 1.15)
+        if limit < float(heights.max()):
+            axes.set_xlabel(f"volume per bucket, base units (cut: the largest holds {heights.max():,.6g})")
     if price_zones is not None:
         _draw_zones(axes, price_zones)
     if value_area is not None:
         _draw_value_area(axes, value_area[value_area["expansion"] == "two_row"], bucket_size)
     if wave_peaks is not None:
-        _draw_peaks(axes, wave_peaks[wave_peaks["method"] == "combined"], bucket_size)
+        _draw_peaks(axes, wave_peaks[wave_peaks["method"] == "combined"], bucket_size, volume_limit(profile))
     if reference_price is not None:
         axes.axhline(reference_price, color="black", linewidth=0.9, linestyle=":", label="mid price")
     axes.ticklabel_format(axis="y", useOffset=False, style="plain")
@@ -125,9 +139,9 @@ def _draw_value_area(axes: "Axes", area: pd.DataFrame, bucket_size: int) -> None
         )
 
 
-def _draw_peaks(axes: "Axes", peaks: pd.DataFrame, bucket_size: int) -> None:
+def _draw_peaks(axes: "Axes", peaks: pd.DataFrame, bucket_size: int, limit: float) -> None:
     middle = (peaks["price"].to_numpy() + bucket_size / 2) / SCALE
-    volume = peaks["volume"].to_numpy() / SCALE
+    volume = np.minimum(peaks["volume"].to_numpy() / SCALE, limit)
     confidence = peaks["confidence"].to_numpy()
     axes.scatter(volume, middle, s=12 + 40 * confidence, color=PEAK_COLOUR, zorder=3, label="combined peaks")
     for i in np.argsort(-confidence, kind="stable")[:MAXIMUM_LABELS]:

@@ -81,7 +81,6 @@ def _raw_asset(table: Table, feeds: list[AssetKey]) -> AssetsDefinition:
         name=f"market_{table.short_name}",
         specs=[table_spec(table, inputs=feeds, kinds=("redis", "duckdb", "parquet"))],
         backfill_policy=SINGLE_RUN,
-        pool="lake",
     )
     def take_in_streams(
         context: AssetExecutionContext,

@@ -10,8 +10,6 @@ from typing import Final
 from dagster import AssetsDefinition, AssetSelection, define_asset_job, in_process_executor
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from signal_assets.partitions import daily_partitions
-
 QUEUE_TAG: Final = "dagster-celery/queue"
 MAX_RUNTIME_TAG: Final = "dagster/max_runtime"
 
@@ -32,10 +30,9 @@ def asset_jobs(assets: Sequence[AssetsDefinition]) -> list[UnresolvedAssetJobDef
         define_asset_job(
             TACTICAL,
             selection=everything - AssetSelection.all_asset_checks(),
-            description="Take in what the streams hold and compute forward to the watermark. Started by the stream sensor.",
+            description="Take in what the streams hold and compute forward to the watermark; the stream sensor starts it.",
             tags={QUEUE_TAG: "tactical", MAX_RUNTIME_TAG: "600"},
             executor_def=in_process_executor,
-            partitions_def=daily_partitions,
         ),
         define_asset_job(
             DAY_CLOSE,
@@ -43,7 +40,6 @@ def asset_jobs(assets: Sequence[AssetsDefinition]) -> list[UnresolvedAssetJobDef
             description="Recompute a closed day from raw, late rows included, and check it.",
             tags={QUEUE_TAG: "backfill", MAX_RUNTIME_TAG: "3600"},
             executor_def=in_process_executor,
-            partitions_def=daily_partitions,
         ),
         define_asset_job(
             BACKFILL,
@@ -51,6 +47,5 @@ def asset_jobs(assets: Sequence[AssetsDefinition]) -> list[UnresolvedAssetJobDef
             description="Recompute any range of closed days in a single run.",
             tags={QUEUE_TAG: "backfill", MAX_RUNTIME_TAG: "21600"},
             executor_def=in_process_executor,
-            partitions_def=daily_partitions,
         ),
     ]

@@ -1,0 +1,54 @@
+"""Dagster's storage: PostgreSQL, at the address in the environment; a throw-away one for ``dg check defs``.
+
+Belongs here: choosing the storage of the instance. Does not belong here: the lake, and what Dagster stores.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from typing import Any, Final
+
+from dagster._config.config_schema import UserConfigSchema
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage
+
+POSTGRES_VARIABLE: Final = "SIGNAL_POSTGRES_URL"
+VALIDATION_VARIABLE: Final = "DAGSTER_IS_DEFS_VALIDATION_CLI"
+"""Set by ``dg check defs``, which loads ``dagster.yaml`` but needs nothing that is stored."""
+
+
+class PlatformStorage(DagsterPostgresStorage):
+    """Named in ``dagster.yaml``; what Dagster gets from it is one of its own storages.
+
+    Dagster resolves ``env:`` in its configuration before anything is chosen, so that a missing address would end every
+    command in a stack trace, ``dg check defs`` included.
+    """
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """No options: addresses come from the environment."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
+        """PostgreSQL at ``SIGNAL_POSTGRES_URL``, or SQLite in a temporary folder while definitions are validated.
+
+        Raises
+        ------
+        RuntimeError
+            If there is no address and Dagster does more than validate.
+        """
+        if url := os.environ.get(POSTGRES_VARIABLE):
+            return DagsterPostgresStorage(postgres_url=url, inst_data=inst_data)
+        if os.environ.get(VALIDATION_VARIABLE):
+            return _storage_of_this_process(inst_data)
+        raise RuntimeError(f'{POSTGRES_VARIABLE} is not set: start `signals up`, then eval "$(signals env)"')
+
+
+def _storage_of_this_process(inst_data: ConfigurableClassData | None) -> DagsterSqliteStorage:
+    folder = tempfile.mkdtemp(prefix="signals_validation_")
+    # Not a TemporaryDirectory: Dagster keeps the parts of the storage longer than the storage itself.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return DagsterSqliteStorage(folder, inst_data)

@@ -1,0 +1,1 @@
+"""Venue adapters, one file each."""

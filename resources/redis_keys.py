@@ -1,0 +1,117 @@
+"""Every key this system writes to Redis, in one place.
+
+Belongs here: names, and how instrument, strategy and time enter them. Does not belong here: clients, or what is stored
+(``resources/redis_streams``, the services).
+"""
+
+from typing import Final
+
+MARKET_GENERATION: Final = "market:generation"
+"""Random id of this Redis: readers that remember another one know that the streams were lost and began anew."""
+
+MARKET_DEAD: Final = "market:dead"
+"""Stream of messages that were not understood, with the reason."""
+
+MARKET_QUALITY: Final = "market:quality"
+"""Stream of data-quality events: rows that were kept although something about them is odd."""
+
+SIGNALS: Final = "signals"
+FREQTRADE_SIGNALS: Final = "freqtrade:signals"
+DEPTH_SNAPSHOT_DEFAULT: Final = "depth_snapshot_5000"
+TRADES_WINDOW_DEFAULT: Final = "trades_window"
+
+TRADES: Final = "trades"
+DEPTH: Final = "depth"
+FEATURES: Final = "features"
+GAPS: Final = "gaps"
+MARKET_STREAMS: Final = (TRADES, DEPTH, GAPS, FEATURES)
+"""The four streams of an instrument, in the order in which a flush writes them: features last, so that whoever sees
+their watermark finds everything below it."""
+
+
+def market_stream(instrument: str, stream: str) -> str:
+    """Micro-batches of one instrument; ``stream`` is one of :data:`MARKET_STREAMS`.
+
+    Examples
+    --------
+    >>> market_stream("BTCFDUSD.BINANCE", FEATURES)
+    'market:BTCFDUSD.BINANCE:features'
+    """
+    if stream not in MARKET_STREAMS:
+        raise ValueError(f"no market stream {stream!r}; there are {', '.join(MARKET_STREAMS)}")
+    return f"market:{instrument}:{stream}"
+
+
+def market_trades(instrument: str) -> str:
+    """Trades; entry id = id of the last trade in it."""
+    return market_stream(instrument, TRADES)
+
+
+def market_depth(instrument: str) -> str:
+    """Depth snapshots; entry id = event time of the last one."""
+    return market_stream(instrument, DEPTH)
+
+
+def market_features(instrument: str) -> str:
+    """Features rows and watermarks; entry id = watermark."""
+    return market_stream(instrument, FEATURES)
+
+
+def market_gaps(instrument: str) -> str:
+    """Feed gaps; entry id = end of the gap, or one more than the last id where that is higher."""
+    return market_stream(instrument, GAPS)
+
+
+def depth_snapshot(symbol: str) -> str:
+    """Newest full snapshot, JSON."""
+    return f"depth_snapshot_5000:{symbol}"
+
+
+def trades_window(symbol: str) -> str:
+    """Minutes of the 48 h window, list."""
+    return f"trades_window:{symbol}"
+
+
+def market_data_history(symbol: str) -> str:
+    """Newest candles as JSON records."""
+    return f"market_data:{symbol}:history"
+
+
+def candles_recent(pair: str, timeframe: str) -> str:
+    """Candle cache of one time frame."""
+    return f"candles:{pair}:{timeframe}:recent"
+
+
+def candles_latest(pair: str) -> str:
+    """Newest candle of a pair."""
+    return f"candles:{pair}:latest"
+
+
+def strategy_signal(strategy: str, symbol: str, timestamp: int) -> str:
+    """One signal of a strategy."""
+    return f"strategy_engine:{strategy}:{symbol}:{timestamp}"
+
+
+def performance_history(strategy_id: str) -> str:
+    """Performance history of a strategy, JSON."""
+    return f"strategy_engine:performance_history:{strategy_id}"
+
+
+def component_configuration(component: str) -> str:
+    """Configuration of a component, JSON."""
+    return f"strategy_engine:config:{component}"
+
+
+def signal_arbiter(pair: str, timeframe: str, kind: str) -> str:
+    """De-duplication arbiter of a signal."""
+    return f"signal:{pair}:{timeframe}:{kind}"
+
+
+def analysis_results(symbol: str) -> str:
+    """Newest market analysis."""
+    return f"analysis_results:{symbol}"
+
+
+def dead_letters(stream: str) -> str:
+    """Dead letters of a stream."""
+    return f"{stream}:dead"

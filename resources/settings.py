@@ -1,0 +1,443 @@
+"""Configuration: what ``config/signals.yaml`` and the environment say, checked, and where the platform answers.
+
+Belongs here: reading, overriding and validating settings; the addresses of a running platform.
+Does not belong here: anything that opens a connection, and parameters that nobody may change.
+"""
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+
+from signal_assets.fixed_point import FixedPointError, parse_fixed
+from signal_assets.instrument import AssetClass, Instrument, SanityRange, automatic_bucket_size
+
+ENVIRONMENT_PREFIX: Final = "SIGNAL_"
+ADDRESSES_FILE: Final = "addresses.json"
+DAY_MILLISECONDS: Final = 86_400_000
+
+
+class SettingsError(ValueError):
+    """The configuration cannot be read or is invalid; one line that names the file and the field."""
+
+
+class AddressesError(RuntimeError):
+    """Nobody has said where PostgreSQL, Redis and the lake are."""
+
+
+def home() -> Path:
+    """The folder everything is kept in: ``SIGNAL_HOME``, else ``.signal`` in the current folder (absolute)."""
+    return Path(os.environ.get("SIGNAL_HOME") or ".signal").expanduser().absolute()
+
+
+def _money(value: object) -> int:
+    if isinstance(value, float):
+        raise ValueError(f'write it in quotes ("{value}"), so that it does not pass through a float')  # noqa: TRY004
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError('should be a decimal number in quotes, e.g. "0.01"')  # noqa: TRY004 – pydantic wants ValueError
+    try:
+        return parse_fixed(str(value))
+    except FixedPointError as error:
+        raise ValueError(str(error)) from None
+
+
+Money = Annotated[
+    int,
+    BeforeValidator(_money),
+    Field(gt=0),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d{1,8})?$", "description": "decimal number in quotes"}),
+]
+"""A positive decimal text in the file, an integer in units of 1e-8 inside."""
+
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
+StreamUrl = Annotated[str, Field(pattern=r"^wss?://[^\s/]+")]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SanitySettings(_Strict):
+    """Values outside raise a data-quality event and flag the row, which is kept."""
+
+    price_low: Money
+    price_high: Money
+    quantity_high: Money
+
+
+class LevelOverrides(_Strict):
+    """What one instrument changes in :class:`LevelSettings`; volumes in its base units."""
+
+    profile_look_back_hours: int | None = Field(default=None, ge=1, le=24 * 31)
+    min_peak_volume: float | None = Field(default=None, ge=0)
+    z_score_threshold: float | None = Field(default=None, ge=0)
+    min_peak_confidence: float | None = Field(default=None, ge=0, le=1)
+    min_relative_volume: float | None = Field(default=None, ge=0)
+    min_absolute_volume: float | None = Field(default=None, ge=0)
+    zone_tolerance_buckets: int | None = Field(default=None, ge=0)
+
+
+class LevelSettings(_Strict):
+    """Wave peaks and zones; volumes in base units."""
+
+    profile_look_back_hours: int = Field(default=48, ge=1, le=24 * 31)
+    min_peak_volume: float = Field(default=5.0, ge=0)
+    z_score_threshold: float = Field(default=1.5, ge=0)
+    min_peak_confidence: float = Field(default=0.3, ge=0, le=1)
+    min_relative_volume: float = Field(default=2.0, ge=0)
+    min_absolute_volume: float = Field(default=10.0, ge=0)
+    zone_tolerance_buckets: int = Field(default=5, ge=0)
+
+
+class InstrumentSettings(_Strict):
+    """One instrument as written in the file; :meth:`instrument` turns it into what the stages work with."""
+
+    symbol: str = Field(pattern=r"^[A-Z]+[A-Z0-9_-]*$")
+    venue: str = Field(pattern=r"^[A-Z][A-Z0-9]*$")
+    pair: str = Field(pattern=r"^[A-Z0-9]+/[A-Z0-9]+$")
+    asset_class: AssetClass = "crypto"
+    group: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*$", description="default: the asset class")
+    tick_size: Money
+    lot_size: Money
+    bucket_size: Literal["auto"] | Money = Field(
+        default=100_000_000,
+        description="width of a price bucket; auto: the 1-2-5 step nearest to reference_price x 1e-5",
+    )
+    reference_price: Money | None = Field(default=None, description="needed by `bucket_size: auto` only")
+    trade_stream: Literal["trade", "aggTrade"] = "trade"
+    primary: bool = True
+    sanity: SanitySettings | None = None
+    levels: LevelOverrides = LevelOverrides()
+
+    @model_validator(mode="after")
+    def _buckets_fit_the_tick(self) -> Self:
+        if self.bucket_size == "auto" and self.reference_price is None:
+            raise ValueError("bucket_size: auto needs a reference_price")
+        if self.bucket_size != "auto" and self.bucket_size % self.tick_size:
+            raise ValueError("bucket_size must be a multiple of tick_size")
+        return self
+
+    def instrument(self) -> Instrument:
+        """The instrument this entry describes; money in units of 1e-8."""
+        if self.bucket_size == "auto":
+            step = automatic_bucket_size(self.reference_price or 0)
+            bucket_size = max(step - step % self.tick_size, self.tick_size)
+        else:
+            bucket_size = self.bucket_size
+        return Instrument(
+            symbol=self.symbol,
+            venue=self.venue,
+            pair=self.pair,
+            tick_size=self.tick_size,
+            lot_size=self.lot_size,
+            bucket_size=bucket_size,
+            asset_class=self.asset_class,
+            group=self.group or self.asset_class,
+            trade_stream=self.trade_stream,
+            primary=self.primary,
+            sanity=SanityRange(**self.sanity.model_dump()) if self.sanity else None,
+        )
+
+
+class VenueSettings(_Strict):
+    """Where the exchange answers."""
+
+    rest_url: HttpUrl = "https://api.binance.com"
+    stream_url: StreamUrl = "wss://stream.binance.com:9443"
+    virtual_clock: bool = Field(
+        default=False, description="the venue replays: its clock, not ours, says what time it is"
+    )
+
+
+class LiveSettings(_Strict):
+    """The live lane's batches, limits and ports (0: any free port)."""
+
+    flush_milliseconds: int = Field(default=100, ge=1, le=60_000)
+    batch: int = Field(default=100, ge=1)
+    high_watermark: int = Field(
+        default=8_000, ge=1, description="messages waiting at which reading from the venue pauses"
+    )
+    low_watermark: int = Field(default=2_000, ge=0, description="messages waiting at which it goes on")
+    spill_limit_megabytes: int = Field(default=1_024, ge=1)
+    metrics_port: Port = 9_090
+    health_port: Port = 8_080
+
+    @model_validator(mode="after")
+    def _watermarks_in_order(self) -> Self:
+        if self.low_watermark >= self.high_watermark:
+            raise ValueError("low_watermark must be below high_watermark")
+        return self
+
+
+class UpSettings(_Strict):
+    """``signals up``."""
+
+    port: Port = Field(default=3_000, description="the Dagster UI on 127.0.0.1")
+
+
+class Settings(BaseSettings):
+    """Everything that may be configured. Read it with :func:`load_settings`; instances are immutable."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    instruments: tuple[InstrumentSettings, ...] = Field(min_length=1)
+    grid_milliseconds: int = Field(default=1_000, ge=100, le=60_000)
+    lateness_milliseconds: int = Field(default=500, ge=0, le=60_000)
+    quiet_after_milliseconds: int = Field(default=2_000, ge=0, le=600_000)
+    snapshot_interval_seconds: int = Field(default=60, ge=1, le=3_600)
+    reconcile_interval_seconds: int = Field(default=300, ge=1, le=86_400)
+    dead_feed_seconds: int = Field(default=10, ge=1, le=3_600)
+    sensor_interval_seconds: int = Field(default=5, ge=1, le=3_600)
+    venue: VenueSettings = VenueSettings()
+    levels: LevelSettings = LevelSettings()
+    live: LiveSettings = LiveSettings()
+    up: UpSettings = UpSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then what the file says (handed in as arguments); no .env files."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        keys = [f"{entry.symbol}.{entry.venue}" for entry in self.instruments]
+        if repeated := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(f"instruments: {repeated[0]} is listed twice")
+        primary = [entry.symbol for entry in self.instruments if entry.primary]
+        if repeated := sorted({symbol for symbol in primary if primary.count(symbol) > 1}):
+            raise ValueError(f"instruments: only one {repeated[0]} can be primary")
+        if DAY_MILLISECONDS % self.grid_milliseconds or self.snapshot_interval_seconds * 1_000 % self.grid_milliseconds:
+            raise ValueError("grid_milliseconds must divide a day and snapshot_interval_seconds")
+        return self
+
+    @cached_property
+    def instruments_by_key(self) -> dict[str, Instrument]:
+        """``{"BTCFDUSD.BINANCE": Instrument(…), …}`` in the order of the file."""
+        instruments = [entry.instrument() for entry in self.instruments]
+        return {instrument.key: instrument for instrument in instruments}
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[Instrument, ...]]:
+        """Instruments by group, both in the order of the file."""
+        groups: dict[str, tuple[Instrument, ...]] = {}
+        for instrument in self.instruments_by_key.values():
+            groups[instrument.group] = (*groups.get(instrument.group, ()), instrument)
+        return groups
+
+    def levels_of(self, instrument_key: str) -> LevelSettings:
+        """The level settings of one instrument: the general ones with its own overrides."""
+        for entry in self.instruments:
+            if f"{entry.symbol}.{entry.venue}" == instrument_key:
+                return self.levels.model_copy(update=entry.levels.model_dump(exclude_none=True))
+        raise SettingsError(f"unknown instrument {instrument_key}: configured are {', '.join(self.instruments_by_key)}")
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error, not a silent loss of the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def settings_path(path: Path | str | None = None) -> Path:
+    """What :func:`load_settings` reads: argument, ``SIGNAL_CONFIG``, ``config/signals.yaml``, packaged copy."""
+    if path is not None:
+        return Path(path)
+    if configured := os.environ.get("SIGNAL_CONFIG"):
+        return Path(configured)
+    here = Path(__file__).resolve().parent
+    candidates = (Path("config/signals.yaml"), here / "signals.yaml", here.parent / "config" / "signals.yaml")
+    return next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
+
+
+def load_settings(path: Path | str | None = None) -> Settings:
+    """Read and check the configuration; environment variables win over the file.
+
+    Raises
+    ------
+    SettingsError
+        One line: the file (or variable), the field, what is wrong.
+    """
+    source = settings_path(path)
+    values = _read(source)
+    _refuse_unknown_variables()
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError(_one_line(source, error)) from None
+    except SourceError as error:
+        raise SettingsError(f"environment: {' '.join(str(error.__cause__ or error).split())} ({error})") from None
+
+
+def _read(source: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(source.read_text("utf-8"), _UniqueKeyLoader)  # noqa: S506 – a SafeLoader
+    except OSError as error:
+        raise SettingsError(f"{source}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{source}: is not UTF-8 text") from None
+    except yaml.MarkedYAMLError as error:
+        mark = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
+        raise SettingsError(f"{source}:{mark} {error.problem or 'is not YAML'}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{source}: is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise SettingsError(f"{source}: should be a mapping of fields, like `instruments:`")
+    return content
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt override must not be ignored; variables without ``__`` may mean something to others."""
+    for name in os.environ:
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+            field = name.removeprefix(ENVIRONMENT_PREFIX).split("__")[0].lower()
+            if field not in Settings.model_fields:
+                raise SettingsError(f"environment variable {name}: there is no field {field}")
+
+
+def _one_line(source: Path, error: ValidationError) -> str:
+    errors = error.errors(include_url=False, include_input=False)
+    first = errors[0]
+    # A union's member tags ("literal['auto']", "function-before[…]") are ours, not the reader's.
+    location = [part for part in first["loc"] if isinstance(part, int) or re.fullmatch(r"\w+", part)]
+    field = re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, location)))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "there is no such field"
+    elif first["type"] == "missing":
+        message = "is missing"
+    variable = ENVIRONMENT_PREFIX + "__".join(str(part).upper() for part in location)
+    origin = f"environment variable {variable}" if variable in os.environ else str(source)
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{origin}: {field}: {message}{more}" if field else f"{origin}: {message}{more}"
+
+
+class SettingsFile:
+    """The settings of a running service: reload when the file changed, keep the old ones when the new are invalid.
+
+    Examples
+    --------
+    >>> settings_file = SettingsFile()
+    >>> settings_file.reload()      # nothing has changed
+    False
+    """
+
+    def __init__(self, path: Path | str | None = None) -> None:
+        self.path = settings_path(path)
+        self._stamp = self._stamp_of_file()
+        self.current = load_settings(self.path)
+        self.error: str | None = None
+        """Why the file as it stands now was refused; None when :attr:`current` is what it says."""
+
+    def _stamp_of_file(self) -> tuple[int, int, int] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    def reload(self) -> bool:
+        """Read the file again if it changed since; True when :attr:`current` is new. Never raises on its content."""
+        stamp = self._stamp_of_file()
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        try:
+            settings = load_settings(self.path)
+        except SettingsError as error:
+            self.error = str(error)
+            return False
+        self.error = None
+        changed = settings != self.current
+        self.current = settings
+        return changed
+
+
+_ADDRESS_VARIABLES: Final = {
+    "postgres_url": "SIGNAL_POSTGRES_URL",
+    "redis_url": "SIGNAL_REDIS_URL",
+    "broker_url": "SIGNAL_BROKER_URL",
+    "lake_path": "SIGNAL_LAKE_PATH",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the parts of the platform answer. ``redis_url`` is the bus, ``broker_url`` carries Celery's queues."""
+
+    postgres_url: str
+    redis_url: str
+    broker_url: str
+    lake_path: str
+    home: Path
+
+    @classmethod
+    def resolve(cls, home_path: Path | None = None) -> Self:
+        """From the environment, and what it leaves open from ``addresses.json`` of the home.
+
+        Raises
+        ------
+        AddressesError
+            If neither says where a part is.
+        """
+        folder = home_path if home_path is not None else home()
+        values = {field: os.environ[name] for field, name in _ADDRESS_VARIABLES.items() if os.environ.get(name)}
+        if len(values) < len(_ADDRESS_VARIABLES):
+            values = _read_addresses(folder) | values
+        if missing := [name for field, name in _ADDRESS_VARIABLES.items() if field not in values]:
+            hint = f" (or set {', '.join(missing)})" if len(missing) < len(_ADDRESS_VARIABLES) else ""
+            raise AddressesError(f"no platform is running in {folder}: start one with `signals up`{hint}")
+        return cls(**values, home=folder)
+
+    def write(self) -> Path:
+        """Leave the addresses in the home, whole or not at all, readable by the owner only."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        path = self.home / ADDRESSES_FILE
+        values = {field: value for field, value in asdict(self).items() if field in _ADDRESS_VARIABLES}
+        temporary = path.with_suffix(".new")
+        temporary.touch(mode=0o600)
+        temporary.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+        temporary.replace(path)
+        return path
+
+    def environment(self) -> dict[str, str]:
+        """The variables with which another process finds the same platform."""
+        return {"SIGNAL_HOME": str(self.home)} | {
+            name: str(getattr(self, field)) for field, name in _ADDRESS_VARIABLES.items()
+        }
+
+
+def _read_addresses(folder: Path) -> dict[str, str]:
+    path = folder / ADDRESSES_FILE
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise AddressesError(f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise AddressesError(f"{path} should hold an object with {', '.join(_ADDRESS_VARIABLES)}")
+    return {field: str(content[field]) for field in _ADDRESS_VARIABLES if field in content}

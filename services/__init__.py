@@ -1,0 +1,1 @@
+"""Long-running processes: live lane, simulated venue, platform."""

@@ -1,0 +1,123 @@
+"""`python -m services.live_lane`: settings and addresses from the environment, until SIGTERM.
+
+Belongs here: arguments, logging, signals, exit status. Does not belong here: the work (``lane``).
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import structlog
+import uvloop
+
+from resources.redis_streams import StreamError, masked_url
+from resources.settings import Addresses, AddressesError, Settings, SettingsError, SettingsFile, home
+from services.live_lane.asset_reports import WEBSERVER_VARIABLE
+from services.live_lane.lane import LiveLane, LiveLaneError
+
+SECRET_WORDS: Final = ("password", "secret", "token", "key_id", "api_key", "authorization")
+RELOAD_SECONDS: Final = 1.0
+
+log = structlog.get_logger("live_lane")
+
+
+def mask_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Log processor: no password leaves this process, neither as a field nor inside a URL."""
+    for name, value in event.items():
+        if any(word in name.lower() for word in SECRET_WORDS):
+            event[name] = "***"
+        elif isinstance(value, str) and "://" in value and "@" in value:
+            event[name] = " ".join(masked_url(word) if "://" in word else word for word in value.split(" "))
+    return event
+
+
+def configure_logging() -> None:
+    """JSON lines on standard error."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            mask_secrets,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _concerns_the_lane(old: Settings, new: Settings) -> bool:
+    return old.model_dump(exclude={"levels", "up", "sensor_interval_seconds"}) != new.model_dump(
+        exclude={"levels", "up", "sensor_interval_seconds"}
+    )
+
+
+async def _watch(file: SettingsFile, lane: LiveLane, running: Settings) -> None:
+    """Stop the lane when the configuration it runs with is no longer in force."""
+    refused = None
+    while True:
+        await asyncio.sleep(RELOAD_SECONDS)
+        if file.reload() and _concerns_the_lane(running, file.current):
+            log.info("configuration changed: the lane starts anew", file=str(file.path))
+            lane.stop()
+        if file.error and file.error != refused:
+            log.error("configuration refused, the old one stays in force", error=file.error)
+        refused = file.error
+
+
+async def serve(redis_url: str, *, exit_at_end: bool) -> None:
+    """Run lanes until told to stop; a changed configuration starts a new one from the streams' state."""
+    file = SettingsFile()
+    told = False
+    lane: LiveLane | None = None
+
+    def stop() -> None:
+        nonlocal told
+        told = True
+        if lane is not None:
+            lane.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    while not told:
+        settings = file.current
+        lane = LiveLane(
+            settings,
+            redis_url,
+            home(),
+            webserver_url=os.environ.get(WEBSERVER_VARIABLE),
+            exit_at_end=exit_at_end,
+        )
+        watch = asyncio.create_task(_watch(file, lane, settings))
+        try:
+            if await lane.run() == "ended":
+                return
+        finally:
+            watch.cancel()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m services.live_lane", description=__doc__)
+    parser.add_argument("--exit-at-end", action="store_true", help="exit when a recording has been served to its end")
+    options = parser.parse_args(arguments)
+    configure_logging()
+    try:
+        redis_url = os.environ.get("SIGNAL_REDIS_URL") or Addresses.resolve().redis_url
+        uvloop.run(serve(redis_url, exit_at_end=options.exit_at_end))
+    except (SettingsError, AddressesError, LiveLaneError, StreamError) as error:
+        print(f"live lane: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,271 @@
+"""The live lane as a service: Redis, spill, one lane per venue, its pages and reports.
+
+Belongs here: what is opened and closed, and in which order. Does not belong here: the command line (``__main__``).
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import IO, Any, Final, Literal
+
+import redis.asyncio
+import redis.exceptions
+import structlog
+
+from resources import redis_keys
+from resources.exchange.binance import BinanceSpot
+from resources.redis_streams import last_generated, masked_url, open_async_redis
+from resources.settings import Settings
+from services.live_lane.asset_reports import AssetReports
+from services.live_lane.measurements import Measurements
+from services.live_lane.metrics_server import HOST, MetricsServer
+from services.live_lane.outbox import REDIS_ERRORS, Outbox
+from services.live_lane.spill import Spill
+from services.live_lane.venue_lane import LaneSettings, VenueLane
+from signal_assets.event_time import MILLISECOND, SECOND
+from signal_assets.instrument import Instrument
+from signal_assets.market.ingest import IngestSettings, ResumePoint, VenueIngest
+from signal_assets.market.stream_codec import decode
+from signal_assets.market.tables import FEATURES
+
+STATE_FILE: Final = "live_lane.json"
+LOCK_FILE: Final = "live_lane.lock"
+SPILL_FOLDER: Final = "spill"
+STOP_SECONDS: Final = 5.0
+LOOK_BACK: Final = 100
+"""Entries searched for the last features row; behind so many markers without rows the last watermark serves."""
+MEGABYTE: Final = 1024 * 1024
+
+Outcome = Literal["stopped", "ended"]
+Adapters = Mapping[str, Callable[..., BinanceSpot]]
+
+ADAPTERS: Final[Adapters] = {"BINANCE": BinanceSpot}
+"""Adapter by venue; a new venue is one file in ``resources/exchange`` and one line here."""
+
+log = structlog.get_logger("live_lane")
+
+
+class LiveLaneError(RuntimeError):
+    """The live lane cannot run as it is configured or started."""
+
+
+def ingest_settings(settings: Settings) -> IngestSettings:
+    """What the configuration says, in ingest's units."""
+    return IngestSettings(
+        grid=settings.grid_milliseconds * MILLISECOND,
+        lateness=settings.lateness_milliseconds * MILLISECOND,
+        quiet_after=settings.quiet_after_milliseconds * MILLISECOND,
+        snapshot_interval=settings.snapshot_interval_seconds * SECOND,
+        reconcile_interval=settings.reconcile_interval_seconds * SECOND,
+    )
+
+
+class LiveLane:
+    """Runs the lanes of all venues that are configured.
+
+    Parameters
+    ----------
+    settings : Settings
+        Instruments, venue and limits.
+    redis_url : str
+        The bus.
+    home : Path
+        Spill, lock and state file live here.
+    webserver_url : str, optional
+        Where to report feeds to Dagster; not given: no reports.
+    exit_at_end : bool
+        Return when every recording has ended, instead of serving health until told to stop.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        redis_url: str,
+        home: Path,
+        *,
+        webserver_url: str | None = None,
+        exit_at_end: bool = False,
+        adapters: Adapters = ADAPTERS,
+    ) -> None:
+        self._settings = settings
+        self._redis_url = redis_url
+        self._home = home
+        self._webserver_url = webserver_url
+        self._exit_at_end = exit_at_end
+        self._adapters = adapters
+        self._stop = asyncio.Event()
+        self.measurements = Measurements()
+        self.lanes: list[VenueLane] = []
+        self._client = open_async_redis(redis_url)
+        live = settings.live
+        self.outbox = Outbox(
+            redis_url,
+            Spill(home / SPILL_FOLDER, live.spill_limit_megabytes * MEGABYTE),
+            self.measurements,
+            batch=live.batch,
+            flush_seconds=live.flush_milliseconds / 1_000,
+            high=live.high_watermark,
+            low=live.low_watermark,
+        )
+        self.server = MetricsServer(self, live.metrics_port, live.health_port)
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to flush and return."""
+        self._stop.set()
+
+    async def ping_redis(self) -> float:
+        """Seconds a PING takes, on a connection of its own."""
+        started = time.perf_counter()
+        await self._client.ping()
+        return time.perf_counter() - started
+
+    async def run(self) -> Outcome:
+        """Run until stopped, or until the recording's end if so asked.
+
+        Raises
+        ------
+        LiveLaneError
+            If another live lane runs in this home, a port is taken or a venue has no adapter.
+        """
+        by_venue: dict[str, list[Instrument]] = {}
+        for instrument in self._settings.instruments_by_key.values():
+            by_venue.setdefault(instrument.venue, []).append(instrument)
+        for venue in by_venue:
+            if venue not in self._adapters:
+                raise LiveLaneError(f"no adapter for venue {venue}; there are {', '.join(self._adapters)}")
+        with self._lock():
+            work = asyncio.create_task(self._work(by_venue), name="live lane")
+            stop = asyncio.create_task(self._stop.wait())
+            try:
+                await self._start_server()
+                sending = self.outbox.start()
+                done, _ = await asyncio.wait((work, stop, sending), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await self._close(work, stop)
+            for task in done:
+                task.result()  # a failure of either is ours
+            return "stopped" if self._stop.is_set() else "ended"
+
+    async def _close(self, *tasks: "asyncio.Task[Any]") -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.outbox.stop(STOP_SECONDS)
+        await self.server.stop()
+        await self._client.aclose()
+        (self._home / STATE_FILE).unlink(missing_ok=True)
+        log.info("live lane stopped", records_added=self.measurements.records_added)
+
+    async def _start_server(self) -> None:
+        try:
+            await self.server.start()
+        except OSError as error:
+            raise LiveLaneError(f"metrics or health port is taken: {error}") from error
+        metrics, health = self.server.ports
+        state = {
+            "pid": os.getpid(),
+            "metrics": f"http://{HOST}:{metrics}/metrics",
+            "health": f"http://{HOST}:{health}/health",
+        }
+        path = self._home / STATE_FILE
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(state) + "\n", "utf-8")
+        temporary.replace(path)
+        log.info("live lane serves", redis=masked_url(self._redis_url), **state)
+
+    async def _work(self, by_venue: Mapping[str, Sequence[Instrument]]) -> None:
+        # First what an earlier process had spilled, then the tails: they say where to go on.
+        await self.outbox.ready()
+        async with AsyncExitStack() as stack:
+            for venue, instruments in by_venue.items():
+                self.lanes.append(await self._open_lane(stack, venue, instruments))
+            running = [asyncio.create_task(lane.run(), name=lane.settings.venue) for lane in self.lanes]
+            if self._webserver_url:
+                reports = AssetReports(self._webserver_url, self.lanes, self.measurements)
+                stack.push_async_callback(_cancel, asyncio.create_task(reports.run()))
+            try:
+                await asyncio.gather(*running)
+                if not self._exit_at_end:
+                    await self._stop.wait()
+            finally:
+                await _cancel(*running)
+
+    async def _open_lane(self, stack: AsyncExitStack, venue: str, instruments: Sequence[Instrument]) -> VenueLane:
+        settings = self._settings
+        feed = await stack.enter_async_context(
+            self._adapters[venue](instruments, rest_url=settings.venue.rest_url, stream_url=settings.venue.stream_url)
+        )
+        limits = ingest_settings(settings)
+        keys = [instrument.key for instrument in instruments]
+        resume = await self._resume_points(keys)
+        log.info("lane opens", venue=venue, resume={key: str(point) for key, point in resume.items()})
+        return VenueLane(
+            feed,
+            keys,
+            VenueIngest(instruments, limits, resume),
+            self.outbox,
+            self.measurements,
+            LaneSettings(
+                venue=venue,
+                virtual_clock=settings.venue.virtual_clock,
+                lateness=limits.lateness,
+                dead_feed_seconds=settings.dead_feed_seconds,
+                depth_limit=limits.depth_limit,
+            ),
+        )
+
+    async def _resume_points(self, instruments: Iterable[str]) -> dict[str, ResumePoint]:
+        """Where the streams end, per instrument; asks until Redis answers."""
+        while True:
+            try:
+                points = {}
+                for instrument in instruments:
+                    gaps = await self._tail(redis_keys.market_gaps(instrument))
+                    self.outbox.pending.know_gap_id(instrument, gaps or 0)
+                    points[instrument] = ResumePoint(
+                        closed=await self._tail(redis_keys.market_features(instrument)),
+                        last_trade_id=await self._tail(redis_keys.market_trades(instrument)),
+                        last_row=await self._last_row(redis_keys.market_features(instrument)),
+                    )
+            except REDIS_ERRORS as error:
+                log.warning("redis does not tell where the streams end", error=str(error))
+                await asyncio.sleep(0.5)
+            else:
+                return points
+
+    async def _tail(self, key: str) -> int | None:
+        try:
+            return last_generated(await self._client.xinfo_stream(key))
+        except redis.exceptions.ResponseError as error:
+            if "no such key" in str(error).lower():
+                return None
+            raise
+
+    async def _last_row(self, key: str) -> int | None:
+        """Time of the newest features row still in the stream."""
+        for _, fields in await self._client.xrevrange(key, count=LOOK_BACK):
+            if int(fields[b"n"]):
+                return int(decode(FEATURES, fields[b"data"])[str(FEATURES.time)].iloc[-1])
+        return None
+
+    def _lock(self) -> IO[str]:
+        """One live lane per home; the lock goes with the process, however it ends."""
+        self._home.mkdir(parents=True, exist_ok=True)
+        file = (self._home / LOCK_FILE).open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise LiveLaneError(f"another live lane runs in {self._home}") from None
+        return file
+
+
+async def _cancel(*tasks: "asyncio.Task[Any]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

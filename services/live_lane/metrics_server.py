@@ -1,0 +1,207 @@
+"""`/metrics` for Prometheus and `/health` for people and supervisors, on the loopback interface.
+
+Belongs here: how the numbers are shown. Does not belong here: counting (``measurements``).
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import fields
+from typing import Any, Final, Protocol, cast
+
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from services.live_lane.measurements import Measurements
+from services.live_lane.outbox import Outbox
+from services.live_lane.venue_lane import VenueLane
+
+HOST: Final = "127.0.0.1"
+HEALTHY_SECONDS: Final = 0.1
+PROBE_KEPT_SECONDS: Final = 5.0
+"""A probe's answer serves for so long: asking for health must not use up the exchange's request budget."""
+
+PROBE_LIMIT_SECONDS: Final = 1.0
+
+_INSTRUMENT_COUNTERS: Final = {
+    "sequence_gaps": "Gaps in the depth updates",
+    "resyncs": "Snapshots the book was built from again",
+    "crossed": "Times the book was crossed",
+    "duplicates": "Trades that came again",
+    "late_trades": "Trades for a grid point that had closed",
+}
+_INSTRUMENT_GAUGES: Final = {"held": "Messages waiting for REST", "levels": "Levels in the book"}
+_FAILED: Final = frozenset({"down", "disconnected", "dead_feed", "stopped"})
+
+
+class Source(Protocol):
+    """What the server shows; the service is one."""
+
+    measurements: Measurements
+    outbox: Outbox
+
+    @property
+    def lanes(self) -> Sequence[VenueLane]:
+        """One per venue, once they are open."""
+
+    async def ping_redis(self) -> float:
+        """Seconds a PING takes."""
+
+
+class LaneCollector:
+    """Turns the lane's plain counters into Prometheus metrics when asked."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not read state."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """All metrics as of now."""
+        measurements, outbox = self._source.measurements, self._source.outbox
+        for entry in fields(measurements):
+            value = getattr(measurements, entry.name)
+            if isinstance(value, int):
+                name = f"live_lane_{entry.name}"
+                yield CounterMetricFamily(name, entry.name.replace("_", " ") + " since start", value=value)
+        for latency in measurements.latencies:
+            yield from latency.histogram.collect()
+        yield _gauge("live_lane_outbox_records", "Records in memory not yet acknowledged by Redis", outbox.records)
+        yield _gauge("live_lane_spill_bytes", "Bytes spilled to disk and not yet read back", outbox.spill.size)
+        yield _gauge("live_lane_spill_corrupt_bytes", "Spilled bytes found damaged", outbox.spill.corrupt_bytes)
+        yield _gauge("live_lane_paused", "1 while the feed is not read, for want of room", float(outbox.paused))
+        yield _gauge("redis_up", "1 if the last flush succeeded", float(outbox.redis_up))
+        yield from self._feeds()
+        yield from self._instruments()
+
+    def _feeds(self) -> Iterable[Metric]:
+        connected = GaugeMetricFamily("feed_up", "1 while messages come", labels=["venue"])
+        lag = GaugeMetricFamily("feed_lag_seconds", "Age of the newest exchange time", labels=["venue"])
+        latency = GaugeMetricFamily("feed_latency_seconds", "Exchange time to receipt", labels=["venue"])
+        for lane in self._source.lanes:
+            connected.add_metric([lane.settings.venue], float(lane.state == "running"))
+            if lane.lag_seconds is not None:
+                lag.add_metric([lane.settings.venue], lane.lag_seconds)
+            if lane.latency_seconds is not None:
+                latency.add_metric([lane.settings.venue], lane.latency_seconds)
+        return connected, lag, latency
+
+    def _instruments(self) -> Iterable[Metric]:
+        states = {i: lane.instrument_state(i) for lane in self._source.lanes for i in lane.instruments}
+        for key, text in _INSTRUMENT_COUNTERS.items():
+            counter = CounterMetricFamily(f"market_{key}", text, labels=["instrument"])
+            for instrument, state in states.items():
+                counter.add_metric([instrument], float(state.get(key) or 0))
+            yield counter
+        for key, text in {**_INSTRUMENT_GAUGES, "synced": "1 while the book is in sync"}.items():
+            name = "market_book_synced" if key == "synced" else f"market_{key}"
+            gauge = GaugeMetricFamily(name, text, labels=["instrument"])
+            for instrument, state in states.items():
+                gauge.add_metric([instrument], float(state.get(key) or 0))
+            yield gauge
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+class MetricsServer:
+    """Serves both pages; each port may be 0 for any free one."""
+
+    def __init__(self, source: Source, metrics_port: int, health_port: int) -> None:
+        self._source = source
+        self._wanted_ports = (metrics_port, health_port)
+        self._registry = CollectorRegistry()
+        self._registry.register(cast(Any, LaneCollector(source)))
+        self._runner: web.AppRunner | None = None
+        self._probes: dict[str, tuple[float, dict[str, Any]]] = {}
+        self.ports: tuple[int, int] = (0, 0)
+
+    async def start(self) -> None:
+        """Bind both ports.
+
+        Raises
+        ------
+        OSError
+            If one is taken.
+        """
+        application = web.Application()
+        application.router.add_get("/metrics", self._metrics)
+        application.router.add_get("/health", self._health)
+        self._runner = web.AppRunner(application, access_log=None)
+        await self._runner.setup()
+        for port in self._wanted_ports:
+            await web.TCPSite(self._runner, HOST, port).start()
+        metrics, health = (address[1] for address in self._runner.addresses)
+        self.ports = (metrics, health)
+
+    async def stop(self) -> None:
+        """Free the ports."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def _health(self, _: web.Request) -> web.Response:
+        report = await self.health()
+        status = 503 if report["status"] == "down" else 200
+        return web.Response(body=orjson.dumps(report), status=status, content_type="application/json")
+
+    async def health(self) -> dict[str, Any]:
+        """Status per dependency, feeds, books, outbox. ``down``: data does not flow; ``degraded``: it does, slowly."""
+        dependencies = {"redis": await self._probe("redis", self._source.ping_redis)}
+        for lane in self._source.lanes:
+            name = f"venue {lane.settings.venue}"
+            dependencies[name] = await self._probe(name, lane.feed.ping)
+        feeds = {lane.settings.venue: self._feed(lane) for lane in self._source.lanes}
+        down = dependencies["redis"]["status"] == "down" or any(feed["state"] in _FAILED for feed in feeds.values())
+        slow = any(not dependency["healthy"] for dependency in dependencies.values())
+        outbox, measurements = self._source.outbox, self._source.measurements
+        return {
+            "status": "down" if down else "degraded" if slow or outbox.paused or not outbox.spill.empty else "ok",
+            "dependencies": dependencies,
+            "feeds": feeds,
+            "outbox": {
+                "records": outbox.records,
+                "spill_bytes": outbox.spill.size,
+                "paused": outbox.paused,
+                "error": outbox.error,
+            },
+            "messages": measurements.messages,
+            "close_to_redis_seconds": {
+                "p50": measurements.close_to_redis.quantile(0.5),
+                "p99": measurements.close_to_redis.quantile(0.99),
+            },
+        }
+
+    def _feed(self, lane: VenueLane) -> dict[str, Any]:
+        return {
+            "state": lane.state,
+            "error": lane.error,
+            "lag_seconds": lane.lag_seconds,
+            "latency_seconds": lane.latency_seconds,
+            "instruments": {instrument: lane.instrument_state(instrument) for instrument in lane.instruments},
+        }
+
+    async def _probe(self, name: str, ping: Callable[[], Awaitable[float]]) -> dict[str, Any]:
+        kept = self._probes.get(name)
+        if kept is not None and time.monotonic() - kept[0] < PROBE_KEPT_SECONDS and name != "redis":
+            return kept[1]
+        answer: dict[str, Any]
+        try:
+            async with asyncio.timeout(PROBE_LIMIT_SECONDS):
+                seconds = await ping()
+        except Exception as error:  # whatever a client library throws, the page must say so
+            text = f"{type(error).__name__}: {error}".splitlines()[0]
+            answer = {"status": "down", "healthy": False, "response_milliseconds": None, "error": text}
+        else:
+            healthy = seconds < HEALTHY_SECONDS
+            milliseconds = round(seconds * 1_000, 3)
+            answer = {"status": "up" if healthy else "slow", "healthy": healthy, "response_milliseconds": milliseconds}
+        self._probes[name] = (time.monotonic(), answer)
+        return answer

@@ -189,7 +189,9 @@ def _check_table(node: dict[str, Any]) -> None:
     if not _PLAIN_NAME.match(name):
         raise QueryError(f"{name} is no table of the lake: files may not be read")
     if catalog.lower() not in CATALOGS or schema.lower().startswith("__ducklake") or name.lower() in FORBIDDEN_TABLES:
-        raise QueryError(f"{'.'.join(filter(None, (catalog, schema, name)))} may not be read: only the tables of the lake")
+        raise QueryError(
+            f"{'.'.join(filter(None, (catalog, schema, name)))} may not be read: only the tables of the lake"
+        )
 
 
 def _read_only(addresses: Addresses) -> Addresses:

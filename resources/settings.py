@@ -13,11 +13,20 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
-from signal_assets.fixed_point import FixedPointError, parse_fixed
+from signal_assets.fixed_point import FixedPointError, format_fixed, parse_fixed
 from signal_assets.instrument import AssetClass, Instrument, SanityRange, automatic_bucket_size
 
 ENVIRONMENT_PREFIX: Final = "SIGNAL_"
@@ -49,10 +58,15 @@ def _money(value: object) -> int:
         raise ValueError(str(error)) from None
 
 
+def _money_text(value: int | str) -> str:
+    return format_fixed(value).rstrip("0").rstrip(".") if isinstance(value, int) else value
+
+
 Money = Annotated[
     int,
     BeforeValidator(_money),
     Field(gt=0),
+    PlainSerializer(_money_text, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d{1,8})?$", "description": "decimal number in quotes"}),
 ]
 """A positive decimal text in the file, an integer in units of 1e-8 inside."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from services.recorded_instruments import describe_instruments
 from services.simulated_venue.recording import examine_recording, read_recording, truth_path
 from services.summary import TableSummary, Wall, find_walls, strongest_peaks, strongest_zones, summarize_tables
 from signal_assets.aggregates.tables import TABLES as AGGREGATE_TABLES
-from signal_assets.event_time import date_of
+from signal_assets.event_time import iso
 from signal_assets.levels.tables import TABLES as LEVEL_TABLES
 from signal_assets.market.tables import FEATURES, FEED_GAPS
 from signal_assets.market.tables import TABLES as MARKET_TABLES
@@ -113,7 +113,7 @@ def run_replay(
     examined = examine_recording(paths)
     report(f"{examined.messages:,} messages of {', '.join(examined.symbols)}")
     settings_file = _write_settings(home, paths, instrument, snapshot_interval_seconds)
-    venue = [*(word for path in paths for word in ("--recording", str(path))), "--speed", speed]
+    venue = ["--recording", *(str(path) for path in paths), "--speed", speed]
     with _environment({"SIGNAL_CONFIG": str(settings_file), "SIGNAL_HOME": str(home)}):
         settings = load_settings()
         platform = Platform(
@@ -163,15 +163,11 @@ def _take_in(platform: Platform, runs: InProcessRuns, report: Callable[[str], No
         over = any(child.name == "live_lane" and child.state == "finished" for child in platform.children())
         end = runs.forward()
         if end is not None:
-            report(f"computed up to {date_of(end)} {_clock(end)}")
+            report(f"computed up to {iso(end)}")
         elif over:
             return
         elif platform.wait(POLL_SECONDS):
             raise ReplayError("stopped before the recording's end; the same command continues")
-
-
-def _clock(end: int) -> str:
-    return str(timedelta(microseconds=(end - 1) % 86_400_000_000 + 1)).partition(".")[0]
 
 
 def _days(lake: DuckLake) -> list[date]:

@@ -14,7 +14,7 @@ from resources.duck_lake import CATALOG, DuckLake
 from resources.lake import Lake
 from resources.settings import Settings
 from signal_assets.event_time import MINUTE, iso
-from signal_assets.fixed_point import SCALE
+from signal_assets.fixed_point import SCALE, parse_fixed
 from signal_assets.levels.tables import PRICE_ZONES, WAVE_PEAKS
 from signal_assets.table import Table
 
@@ -130,7 +130,7 @@ def find_walls(lake: Lake, settings: Settings, walls: Sequence[Mapping[str, Any]
             continue
         start, end = int(wall["start"]), int(wall["end"])
         seen = peaks[(peaks["instrument"] == instrument.key) & (peaks["time"] > start) & (peaks["time"] <= end)]
-        bucket = int(wall["price"]) // instrument.bucket_size * instrument.bucket_size
+        bucket = parse_fixed(str(wall["price"])) // instrument.bucket_size * instrument.bucket_size
         hit = seen[(seen["price"] - bucket).abs() <= instrument.bucket_size]
         minutes = int(seen["time"].nunique())
         if minutes:
@@ -138,8 +138,8 @@ def find_walls(lake: Lake, settings: Settings, walls: Sequence[Mapping[str, Any]
                 Wall(
                     instrument.key,
                     str(wall["side"]),
-                    int(wall["price"]),
-                    int(wall["quantity"]),
+                    parse_fixed(str(wall["price"])),
+                    parse_fixed(str(wall["quantity"])),
                     start,
                     end,
                     minutes,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import IO, Any, Final, Literal, cast
 
 import redis.asyncio
 import redis.exceptions
@@ -217,6 +217,7 @@ class LiveLane:
                 dead_feed_seconds=settings.dead_feed_seconds,
                 depth_limit=limits.depth_limit,
             ),
+            {key: point.last_trade_id for key, point in resume.items() if point.last_trade_id is not None},
         )
 
     async def _resume_points(self, instruments: Iterable[str]) -> dict[str, ResumePoint]:
@@ -248,7 +249,7 @@ class LiveLane:
 
     async def _last_row(self, key: str) -> int | None:
         """Time of the newest features row still in the stream."""
-        for _, fields in await self._client.xrevrange(key, count=LOOK_BACK):
+        for _, fields in cast(list[Any], await self._client.xrevrange(key, count=LOOK_BACK)):
             if int(fields[b"n"]):
                 return int(decode(FEATURES, fields[b"data"])[str(FEATURES.time)].iloc[-1])
         return None

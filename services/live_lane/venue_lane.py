@@ -7,8 +7,10 @@ message means (``signal_assets/market/ingest``), the venue's JSON (``resources/e
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol
 
 import structlog
@@ -33,6 +35,7 @@ RECEIVE_LIMIT: Final = 500
 HELD_LIMIT: Final = 20_000
 """Messages that may wait inside ingest for REST answers before the feed is not read any further."""
 REST_AT_ONCE: Final = 4
+TRADES_PAGE: Final = 1_000
 REST_ATTEMPTS: Final = 2
 """On top of the adapter's own retries."""
 FIRST_BACKOFF: Final = 0.2
@@ -98,6 +101,8 @@ class VenueLane:
         Opened by the caller, who also closes it.
     ingest : VenueIngest
         The state machine; only this object touches it.
+    last_trade_ids : mapping of str to int
+        Newest trade in the streams, by instrument.
     """
 
     def __init__(
@@ -108,6 +113,7 @@ class VenueLane:
         outbox: Outbox,
         measurements: Measurements,
         settings: LaneSettings,
+        last_trade_ids: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.feed = feed
         self.instruments = tuple(instruments)
@@ -115,6 +121,7 @@ class VenueLane:
         self._ingest = ingest
         self._outbox = outbox
         self._measurements = measurements
+        self._last_trade_ids = dict(last_trade_ids)
         self._received: list[tuple[int, bytes]] = []
         self._received_since = 0.0
         self._arrived = asyncio.Event()
@@ -287,6 +294,8 @@ class VenueLane:
     def _drain(self, instruments: Iterable[str], since: float) -> None:
         for instrument in instruments:
             output: Output = self._ingest.drain(instrument)
+            if output.trades:
+                self._last_trade_ids[instrument] = output.trades[-1][1]
             if (
                 output.trades
                 or output.watermark is not None
@@ -343,16 +352,40 @@ class VenueLane:
 
     async def _finish(self) -> None:
         """The recording is over: wait for REST, close everything, see it into Redis."""
-        while self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+        if self.state != "running":
+            await self._missed_trades()
+        await self._answers()
         self._ingest.end_of_recording()
         self._request()
-        while self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+        await self._answers()
         self._drain(self.instruments, time.perf_counter())
         await self._outbox.flush()
         self.state = "ended"
         log.info("end of recording", venue=self.settings.venue, messages=self._measurements.messages)
+
+    async def _answers(self) -> None:
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    async def _missed_trades(self) -> None:
+        """The recording ended before this connection had a message: its newest trades stand in for one.
+
+        They show ingest that trades are missing since the last one taken, and up to where.
+        """
+        newest: list[Trade] = []
+        for instrument, last_id in self._last_trade_ids.items():
+            page: list[Trade] = []
+            try:
+                while following := await self.feed.historical_trades(
+                    instrument, from_id=last_id + 1, limit=TRADES_PAGE
+                ):
+                    page, last_id = following, following[-1].trade_id
+            except FEED_ERRORS as error:
+                log.warning("trades before the end unknown", instrument=instrument, error=str(error))
+            newest += page[-1:]
+        for trade in sorted(newest, key=attrgetter("clock")):
+            self._ingest.receive(trade)
+            self._request()
 
     async def _measure_server_offset(self) -> None:
         before = time.time_ns()

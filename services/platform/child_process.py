@@ -144,9 +144,12 @@ class ChildProcess:
                 return False
             # Looked at without taking it away: while the leader is a zombie its group id cannot be reused, so
             # the kill below can only reach its own orphans (a worker's processes, say).
-            if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                return True
-            self._kill_group(process.pid)
+            try:
+                if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    return True
+                self._kill_group(process.pid)
+            except ChildProcessError:  # somebody else has collected it
+                pass
             process.wait()
             return False
 

@@ -23,6 +23,7 @@ from services.platform.embedded_redis import EmbeddedRedis, broker_url_of, check
 from services.platform.environment import DEFAULT_DEFINITIONS, exports, prepare_dagster_home, write_workspace
 from services.platform.errors import PlatformError, StartInterruptedError
 from services.platform.home import HomeLock, prepare_home, socket_folder
+from services.platform.stop_request import StopRequest
 from services.platform.supervisor import ChildStatus, Supervisor, end_leftovers
 
 READY_SECONDS: Final = 120.0
@@ -33,8 +34,7 @@ _LOG_FORMAT: Final = ("--log-format", "json")
 
 _STOP_ORDER: Final = (
     ("live_lane", "simulated_venue", "daemon", "webserver"),
-    ("worker_tactical", "worker_background"),
-    ("code_server",),
+    ("worker_tactical", "worker_background", "code_server"),
     ("redis", "postgres"),
 )
 
@@ -104,7 +104,7 @@ class Platform:
         self._lock: HomeLock | None = None
         self._supervisor: Supervisor | None = None
         self._addresses: Addresses | None = None
-        self._stop_requested = threading.Event()
+        self._stop_requested = StopRequest()
         self._former_handlers: dict[int, Any] = {}
         self.ui_url: str | None = None
         self.venue_url: str | None = None
@@ -238,6 +238,7 @@ class Platform:
                 [*code_server, "--use-python-environment-entry-point"],
                 is_ready=lambda _pid: probes.socket_answers(code_socket),
                 stale_files=(code_socket,),
+                grace=3.0,  # it keeps nothing, and would wait a minute for calls of clients that are gone
             )
         ]
         if self._with_daemon:
@@ -253,6 +254,7 @@ class Platform:
                     "webserver",
                     command,
                     is_ready=lambda _pid: probes.http_answers(port, "/server_info"),
+                    grace=5.0,
                 )
             )
         return children

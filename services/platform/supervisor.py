@@ -21,6 +21,7 @@ import psutil
 
 from services.platform.child_process import Child
 from services.platform.errors import PlatformError
+from services.platform.stop_request import StopRequest
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 10.0
@@ -115,7 +116,7 @@ class Supervisor:
         with self._lock:
             return [watched.status() for watched in self._watched]
 
-    def wait_ready(self, names: Sequence[str], timeout: float, interrupted: threading.Event) -> None:
+    def wait_ready(self, names: Sequence[str], timeout: float, interrupted: StopRequest) -> None:
         """Wait until the named children do their work.
 
         Raises

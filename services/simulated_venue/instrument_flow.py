@@ -24,9 +24,9 @@ LATE_MILLISECONDS: Final = 400
 VERY_LATE_MILLISECONDS: Final = 1_700
 """Beyond the end of its second by more than the half second that grid points wait."""
 MOST_TRADES: Final = 60
-EXCITEMENT: Final = 0.45
+EXCITEMENT: Final = 0.6
 """Mean number of further trades that one trade brings about."""
-EXCITEMENT_FADES: Final = 2.0
+EXCITEMENT_FADES: Final = 1.0
 """Seconds."""
 FIRST_UPDATE_ID: Final = 1_000_000
 FIRST_TRADE_ID: Final = 10_000
@@ -86,9 +86,10 @@ class InstrumentFlow:
         """False for messages whose exchange time lies in ``(gap_start, gap_end]``, ms."""
         return not self.gap_start < time <= self.gap_end
 
-    def snapshot(self) -> VenueMessage:
-        """The whole book as a REST-only message, just before the next depth update."""
-        received = self.next_time * NANOSECONDS + LATENCY - 1
+    def snapshot(self, received: int | None = None) -> VenueMessage:
+        """The whole book as a REST-only message, just before the next depth update unless a time (ns) is given."""
+        if received is None:
+            received = self.next_time * NANOSECONDS + LATENCY - 1
         tick, lot = self._tick, self._lot
         text = snapshot_text(
             self._update_id,

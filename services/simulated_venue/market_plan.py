@@ -204,7 +204,7 @@ class InstrumentPlan:
     @property
     def reach(self) -> int:
         """Ticks between the best price and the far end of the book."""
-        apart = max(1.2, 0.00002 * self.start_price)  # BTC: a level every twelve ticks or so
+        apart = max(1.2, 3.5e-6 * self.start_price)  # BTC: a level every 21 ticks, as recorded
         return int(min(self.settings.levels_per_side * apart, 0.5 * self.start_price))
 
     def wall_at(self, time: int) -> Wall | None:

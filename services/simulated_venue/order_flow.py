@@ -98,10 +98,8 @@ class OrderFlow:
         interval = self.settings.diff_interval
         steps = math.ceil(CHUNK_MILLISECONDS / interval)
         received = itemgetter(0)
-        pending = [flow.snapshot() for flow in self._flows]
-        pending.sort(key=received)
-        yield from pending
-        pending = []
+        yield from [flow.snapshot(self.start * 1000) for flow in self._flows]
+        pending: list[VenueMessage] = []
         last_time = (self.end - interval * MILLISECOND) if self.end is not None else None
         while last_time is None or self._time < last_time:
             for _ in range(steps):

@@ -16,7 +16,7 @@ from services.simulated_venue.venue_message import MessageKind, VenueMessage, ba
 from signal_assets.fixed_point import SCALE
 from signal_assets.instrument import Instrument
 
-LONGEST_TAPE: Final = 200_000
+LONGEST_TAPE: Final = 100_000
 LOOK_AHEAD: Final = 100_000
 """Messages read ahead in search of a snapshot, so that a recording without one does not end up in memory."""
 WEIGHT_LIMIT: Final = 1_000_000_000

@@ -64,7 +64,7 @@ async def test_dagster_shows_the_feed_as_an_observation(webserver: tuple[str, Da
     assert measurements.report_failures == 0
     record = instance.fetch_observations(AssetKey(["feeds", "BINANCE"]), limit=1).records[0]
     assert record.asset_observation is not None
-    values = {name: value.value for name, value in record.asset_observation.metadata.items()}
+    values: dict[str, Any] = {name: value.value for name, value in record.asset_observation.metadata.items()}
     assert values["lag_seconds"] == 0.25
     assert values["latency_seconds"] == 0.125
     assert values["books_in_sync"] == 1

@@ -16,6 +16,11 @@ class RedisFailureLog:
         """Keep one failure; the oldest go when there are too many."""
         client = open_redis(Addresses.resolve().redis_url)
         try:
-            client.xadd(RUN_FAILURES, {str(name): value for name, value in fields.items()}, maxlen=MAXIMUM_ENTRIES, approximate=True)
+            client.xadd(
+                RUN_FAILURES,
+                {str(name): value for name, value in fields.items()},
+                maxlen=MAXIMUM_ENTRIES,
+                approximate=True,
+            )
         finally:
             client.close()

@@ -36,6 +36,17 @@ class _Shelf:
         self._keys: set[tuple[object, ...]] = set()
 
     @property
+    def keys(self) -> set[tuple[object, ...]]:
+        return self._keys
+
+    def copy(self) -> "_Shelf":
+        made = _Shelf(self._table)
+        made._size = self._size
+        made._arrays = {name: values.copy() for name, values in self._arrays.items()}
+        made._keys = set(self._keys)
+        return made
+
+    @property
     def times(self) -> NDArray[np.int64]:
         times: NDArray[np.int64] = self._arrays[str(self._table.time)][: self._size]
         return times
@@ -119,6 +130,7 @@ class MemoryLake(Lake):
 
     def __init__(self) -> None:
         self._shelves: dict[tuple[str, str], _Shelf] = {}
+        self._borrowed: set[tuple[str, str]] = set()
         self._progress: dict[tuple[str, str], Progress] = {}
         self._offsets: dict[str, Offset] = {}
         self._snapshot = 0
@@ -198,9 +210,27 @@ class MemoryLake(Lake):
         """How far ``stream`` has been taken in; None before the first entry."""
         return self._offsets.get(stream)
 
+    def branch(self) -> "MemoryLake":
+        """A lake of its own that begins with these rows; they are copied only where it writes."""
+        made = MemoryLake()
+        made._shelves = dict(self._shelves)
+        made._borrowed = set(self._shelves)
+        self._borrowed |= set(self._shelves)
+        made._progress, made._offsets = dict(self._progress), dict(self._offsets)
+        return made
+
+    def keys(self, table: Table, instrument: str) -> set[tuple[object, ...]]:
+        """Natural keys (without the instrument) that are there already."""
+        shelf = self._shelves.get((table.name, instrument))
+        return shelf.keys if shelf is not None else set()
+
     def shelf(self, table: Table, instrument: str) -> _Shelf:
-        """Where the rows of one table and instrument stand."""
-        return self._shelves.setdefault((table.name, instrument), _Shelf(table))
+        """Where the rows of one table and instrument stand, to be written to."""
+        place = (table.name, instrument)
+        if place in self._borrowed:
+            self._shelves[place] = self._shelves[place].copy()
+            self._borrowed.discard(place)
+        return self._shelves.setdefault(place, _Shelf(table))
 
 
 class MemoryLakeTransaction:
@@ -220,7 +250,7 @@ class MemoryLakeTransaction:
         rows = table.conform(frame.drop_duplicates(subset=list(table.key), keep="first"))
         known = 0
         for name, part in rows.groupby("instrument"):
-            held = self._lake.shelf(table, str(name))._keys
+            held = self._lake.keys(table, str(name))
             keys = zip(*(part[key] for key in table.key if key != "instrument"), strict=True)
             known += sum(key in held for key in keys)
         self._written.append(_Written(table, rows, None, ()))

@@ -92,7 +92,7 @@ def compute(
     lake: Lake, derivation: Derivation, window: Window, instruments: Sequence[Instrument], *, late: bool
 ) -> pd.DataFrame:
     """Rows of one window, from what the lake holds now; ``late`` says whether late raw rows take part."""
-    if not len(window.grid(derivation.grid)):
+    if not window.holds(derivation.grid):
         return derivation.table.empty()
     keys = [instrument.key for instrument in instruments]
     inputs = {
@@ -136,9 +136,7 @@ def forward(
         rows = compute(lake, derivation, window, instruments, late=False)
         after = Progress(origin, window.end)
         with lake.transaction(asset=derivation.asset, run_id=run_id) as unit:
-            written = 0
-            if len(window.grid(derivation.grid)):
-                written = unit.replace(derivation.table, rows, window, keys)
+            written = unit.replace(derivation.table, rows, window, keys) if window.holds(derivation.grid) else 0
             unit.advance(derivation.asset, group, before, after)
         before = after
         done.add(derivation.table, rows, written)

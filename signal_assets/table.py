@@ -10,6 +10,7 @@ TIMESTAMPTZ.
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import Final, Literal
 
 import numpy as np
@@ -129,14 +130,7 @@ class Table:
 
     def empty(self) -> pd.DataFrame:
         """A frame with the right columns and dtypes and no row."""
-        return self.conform(
-            pd.DataFrame(
-                {
-                    c.name: pd.Series(dtype="Int64" if c.nullable and c.type.dtype == "int64" else c.type.dtype)
-                    for c in self.columns
-                }
-            )
-        )
+        return _empty(self).copy()
 
     def conform(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame with exactly this table's columns in order and in the table's dtypes.
@@ -171,3 +165,16 @@ class Table:
             twice = conformed[conformed.duplicated(subset=list(self.key))].iloc[0]
             raise SchemaError(f"{self.name}: two rows for { ({name: twice[name] for name in self.key}) }")
         return conformed
+
+
+@lru_cache(maxsize=64)
+def _empty(table: Table) -> pd.DataFrame:
+    nullable = {column.name for column in table.columns if column.nullable and column.type.dtype == "int64"}
+    return table.conform(
+        pd.DataFrame(
+            {
+                column.name: pd.Series(dtype="Int64" if column.name in nullable else column.type.dtype)
+                for column in table.columns
+            }
+        )
+    )

@@ -56,6 +56,10 @@ class Window:
         first = floor_to(self.start, step) + step
         return np.arange(first, floor_to(self.end, step) + 1, step, dtype=np.int64)
 
+    def holds(self, step: int) -> bool:
+        """Whether a grid point of ``step`` microseconds lies inside."""
+        return floor_to(self.end, step) > self.start
+
     def __str__(self) -> str:
         return f"({iso(self.start)}, {iso(self.end)}]"
 

@@ -11,15 +11,18 @@ from typing import Any, Final
 from signal_assets.event_time import DAY
 from signal_assets.instrument import Instrument
 from signal_assets.market.ingest_protocol import (
+    DeadFeed,
+    EndOfRecording,
     IngestSettings,
     Output,
     QualityEvent,
+    Reconnected,
     ResumePoint,
     SnapshotRequest,
     TradesRequest,
 )
-from signal_assets.market.instrument_ingest import NEVER, DeadFeed, EndOfRecording, InstrumentIngest, Reconnected
-from signal_assets.market.messages import BookTicker, DepthSnapshot, DepthUpdate, Message, Trade
+from signal_assets.market.instrument_ingest import NEVER, InstrumentIngest
+from signal_assets.market.messages import DepthSnapshot, DepthUpdate, Message, Trade
 
 __all__ = [
     "IngestSettings",
@@ -82,13 +85,15 @@ class VenueIngest:
 
     def receive(self, message: Message) -> None:
         """Take in the next message of the stream; never raises, whatever the market sends."""
-        kind = type(message)
-        if kind is BookTicker:
-            return
+        if isinstance(message, Trade):
+            clock = message.clock
+        elif isinstance(message, DepthUpdate):
+            clock = message.event_time
+        else:
+            return  # a book ticker has no exchange time
         ingest = self._instruments.get(message.instrument)
         if ingest is None:
             return
-        clock: int = message.event_time if kind is DepthUpdate else message.clock  # type: ignore[union-attr]
         before = self._clock
         if self._connecting or clock > before:
             if not self._connecting and clock - before > LONGEST_CLOCK_JUMP and self._refuse(ingest, clock):
@@ -98,7 +103,7 @@ class VenueIngest:
             if clock > before:
                 self._clock = clock
         self._jumps = 0
-        ingest.receive(message, before)  # type: ignore[arg-type]
+        ingest.receive(message, before)
         if self._clock >= self._next_quiet_close:
             self._close_quiet()
 

@@ -99,3 +99,24 @@ class Output:
     watermark: int | None = None
     reason: str | None = None
     quality: list[QualityEvent] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnected:
+    """The stream begins anew; ``clock`` is the exchange time of its first message."""
+
+    clock: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadFeed:
+    """No message came for long; ``time`` is our own clock."""
+
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfRecording:
+    """Nothing will come any more; ``clock`` is the venue's newest exchange time."""
+
+    clock: int

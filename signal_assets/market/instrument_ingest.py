@@ -8,16 +8,19 @@ While an answer by REST is needed, all further messages wait in order. So the ro
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from signal_assets.event_time import SECOND, ceil_to, day_end, floor_to
 from signal_assets.instrument import Instrument
 from signal_assets.market.feature_grid import FeatureGrid
+from signal_assets.market.feed_gaps import FeedGaps
 from signal_assets.market.ingest_protocol import (
+    DeadFeed,
+    EndOfRecording,
     IngestSettings,
     Output,
     QualityEvent,
+    Reconnected,
     ResumePoint,
     Row,
     SnapshotRequest,
@@ -32,27 +35,6 @@ from signal_assets.market.trade_sequence import TradeOrder, TradeSequence
 NEVER: Final = -(1 << 62)
 RETRY_GRID: Final = 5 * SECOND
 """After REST gave up, a snapshot is asked for again at the next such grid point."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reconnected:
-    """The stream begins anew; ``clock`` is the exchange time of its first message."""
-
-    clock: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeadFeed:
-    """No message came for long; ``time`` is our own clock."""
-
-    time: int
-
-
-@dataclass(frozen=True, slots=True)
-class EndOfRecording:
-    """Nothing will come any more; ``clock`` is the venue's newest exchange time."""
-
-    clock: int
 
 
 Event = DepthUpdate | Trade | Reconnected | DeadFeed | EndOfRecording
@@ -93,11 +75,11 @@ class InstrumentIngest:
         self._reason = ""
         self._next_close = NEVER if self.closed is None else self.closed + settings.grid + settings.lateness
         self._quiet_delay = settings.quiet_after + settings.lateness
-        # Depth: `_loaded` is a snapshot whose first diff has not come yet; `_gap` is (start, reason) of the open gap.
+        # Depth: `_loaded` is a snapshot whose first diff has not come yet.
         self._loaded = False
         self._ever_synced = False
         self._too_old: int | None = None
-        self._retry_at = NEVER
+        self._asked_at = self._retry_at = NEVER
         self._synced_from = 0
         self._next_capture = 0
         self._last_good = NEVER
@@ -105,12 +87,9 @@ class InstrumentIngest:
         self._reconcile_at = NEVER
         self._reconciling: DepthSnapshot | None = None
         self._depth_rows: deque[Row] = deque()
-        self._gap: tuple[int, str] | None = None
-        self._trade_gaps: list[Row] = []
         self._last_trade_time: int | None = self.closed
-        if self.closed is not None:
-            last_row = resume.last_row if resume else None
-            self._gap = (self.closed if last_row is None else last_row, "restart")
+        last_row = resume.last_row if resume else None
+        self._gaps = FeedGaps(self.key, settings.grid, self.closed if last_row is None else last_row)
 
     # --- messages and their order -------------------------------------------------------------------------------
 
@@ -121,7 +100,7 @@ class InstrumentIngest:
 
     def close_quiet(self, venue_clock: int) -> None:
         """Close what the venue's clock has passed by far, unless messages are held."""
-        if self.awaiting is None:
+        if self.awaiting is None and venue_clock != NEVER:
             self._close_to(venue_clock - self._quiet_delay)
 
     def refused_clock(self, clock: int) -> None:
@@ -147,16 +126,15 @@ class InstrumentIngest:
 
     def _process(self, event: Event) -> bool:
         """Take in one event; False if REST must answer first: then it is processed again after that."""
-        kind = type(event)
-        if kind is DepthUpdate:
-            return self._depth(event)  # type: ignore[arg-type]  # `type() is` is what makes this fast
-        if kind is Trade:
-            return self._trade(event)  # type: ignore[arg-type]
+        if isinstance(event, Trade):
+            return self._trade(event)
+        if isinstance(event, DepthUpdate):
+            return self._depth(event)
         if isinstance(event, Reconnected):
             self._reconnected(event.clock)
         elif isinstance(event, DeadFeed):
             self._dead_feed(event.time)
-        elif isinstance(event, EndOfRecording):
+        else:
             self._end(event.clock)
         return True
 
@@ -190,10 +168,12 @@ class InstrumentIngest:
     def _take(self, trade: Trade, flags: int) -> None:
         time, closed, last = trade.event_time, self.closed, self.trades.last_id
         if last is not None and trade.trade_id != last + 1:
-            self._unfilled(last, trade)
+            self._gaps.add_unfilled_trades(self._last_trade_time, time, closed)
+            self._note("trades_unfilled", time, f"trades {last + 1} to {trade.trade_id - 1} are missing")
         late = closed is not None and time <= closed
         if late:
             self.late_trades += 1
+            self.features.last_price = trade.price  # still the newest one seen
         else:
             self.features.add_trade(trade)
         quality = trade_flags(self.instrument, trade.price, trade.quantity)
@@ -219,18 +199,6 @@ class InstrumentIngest:
             )
         )
 
-    def _unfilled(self, last: int, trade: Trade) -> None:
-        """Record a hole in the ids that REST did not fill."""
-        grid = self.settings.grid
-        end = ceil_to(trade.event_time, grid)
-        if self.closed is not None:
-            end = max(end, self.closed + grid)
-        start = min(floor_to(self._last_trade_time or trade.event_time, grid), end - grid)
-        self._note("trades_unfilled", trade.event_time, f"trades {last + 1} to {trade.trade_id - 1} are missing")
-        if self._trade_gaps and self._trade_gaps[-1][3] >= end:
-            return  # inside the stretch already recorded
-        self._trade_gaps.append((self.key, "trades", start, end, "unfilled"))
-
     def answer_trades(self, request: TradesRequest, trades: Sequence[Trade], venue_clock: int) -> None:
         """Take in trades by REST and go on, or ask for more."""
         if request != self.awaiting:
@@ -254,7 +222,8 @@ class InstrumentIngest:
 
     def _depth(self, update: DepthUpdate) -> bool:
         time, book = update.event_time, self.book
-        if not (self.synced and update.first_update_id == book.last_update_id + 1):
+        plain = update.first_update_id == book.last_update_id + 1 and update.previous_final_update_id is None
+        if not (plain and self.synced):
             answer = self._out_of_order(update)
             if answer is not None:
                 return answer
@@ -295,7 +264,7 @@ class InstrumentIngest:
             detail = f"book at {book.last_update_id}, diff {update.first_update_id} to {update.final_update_id}"
             self._note("sequence_gap", time, detail)
             self._capture_until(self._last_good)
-            self._lose_sync(floor_to(self._last_good, self.settings.grid), "sequence")
+            self._lose_sync(self._last_good, "sequence")
         elif self._too_old == book.last_update_id:
             self._without_book(f"snapshot {book.last_update_id} came twice and is older than the stream")
         else:
@@ -307,6 +276,7 @@ class InstrumentIngest:
         if update.event_time < self._retry_at:
             self._advance(update.event_time)
             return True
+        self._asked_at = update.event_time
         self._ask(SnapshotRequest(self.key, update.first_update_id - 1, "sync"))
         return False
 
@@ -341,20 +311,13 @@ class InstrumentIngest:
         elif request.purpose == "sync":
             self._without_book(reason)
         else:
-            self._reconcile_at = self._next_retry()
+            self._reconcile_at = floor_to(self.clock, RETRY_GRID) + RETRY_GRID
         self._release(venue_clock)
-
-    def _next_retry(self) -> int:
-        newest = max(self.clock, self.held[0][0].event_time if self._held_diff_first() else NEVER)  # type: ignore[union-attr]
-        return floor_to(newest, RETRY_GRID) + RETRY_GRID
-
-    def _held_diff_first(self) -> bool:
-        return bool(self.held) and isinstance(self.held[0][0], DepthUpdate)
 
     def _without_book(self, reason: str) -> None:
         self._loaded = False
         self._too_old = None
-        self._retry_at = self._next_retry()
+        self._retry_at = floor_to(max(self.clock, self._asked_at), RETRY_GRID) + RETRY_GRID
         self._note("no_snapshot", self.clock, reason)
 
     def _gain_sync(self, time: int) -> None:
@@ -370,9 +333,8 @@ class InstrumentIngest:
         self._reconcile_at = floor_to(time, interval) + interval
         self.features.rebase(self.book)
 
-    def _lose_sync(self, gap_start: int, reason: str) -> None:
-        if self._gap is None:
-            self._gap = (gap_start, reason)
+    def _lose_sync(self, last_good: int, reason: str) -> None:
+        self._gaps.open_depth(last_good, reason)
         self.synced = self._loaded = False
         self._reconciling = None
 
@@ -384,7 +346,7 @@ class InstrumentIngest:
             self._note("crossed_book", time, f"bid {book.bid_prices[-1]} ask {book.ask_prices[0]}")
         else:
             self._note("empty_side", time, f"{len(book.bid_prices)} bids, {len(book.ask_prices)} asks")
-        self._lose_sync(floor_to(time - 1, self.settings.grid), "crossed" if book.crossed else "sequence")
+        self._lose_sync(time - 1, "crossed" if book.crossed else "sequence")
 
     def _compare_before(self, update: DepthUpdate) -> None:
         """Compare with the newer snapshot once the book is where it was taken, if need be inside the next diff."""
@@ -426,28 +388,19 @@ class InstrumentIngest:
         depth_rows = self._depth_rows
         while depth_rows and depth_rows[0][1] <= target:
             output.depth_snapshots.append(depth_rows.popleft())
-        if self._trade_gaps or (rows and self._gap is not None):
-            self._close_gaps(target, rows[0][1] if rows else None)
+        output.feed_gaps.extend(self._gaps.close(target, rows))
         output.features.extend(rows)
         self.closed = target
         self._next_close = target + grid + self.settings.lateness
-        gap_reason = self._gap[1] if self._gap is not None else ""
-        self._reason = gap_reason if gap_reason in ("restart", "dead_feed") else ""
-
-    def _close_gaps(self, target: int, first_row: int | None) -> None:
-        ended = [gap for gap in self._trade_gaps if gap[3] <= target]
-        self._trade_gaps = [gap for gap in self._trade_gaps if gap[3] > target]
-        if first_row is not None and self._gap is not None:
-            ended.append((self.key, "depth", self._gap[0], first_row, self._gap[1]))
-            self._gap = None
-        self.output.feed_gaps.extend(sorted(ended, key=lambda gap: (gap[3], gap[1])))
+        reason = self._gaps.depth_reason
+        self._reason = reason if reason in ("restart", "dead_feed") else ""
 
     # --- what is no message -------------------------------------------------------------------------------------
 
     def _reconnected(self, clock: int) -> None:
         if self.synced:
             self._capture_until(self._last_good)
-            self._lose_sync(floor_to(self._last_good, self.settings.grid), "restart")
+            self._lose_sync(self._last_good, "restart")
         self._loaded = False
         self._retry_at = NEVER
         request = self.trades.fill_after_restart(clock)
@@ -458,8 +411,7 @@ class InstrumentIngest:
         if self.synced:
             self._capture_until(self._last_good)
             self._close_to(self._last_good)
-            last_good = floor_to(self._last_good, self.settings.grid)
-            self._lose_sync(last_good if self.closed is None else max(last_good, self.closed), "dead_feed")
+            self._lose_sync(self._last_good if self.closed is None else max(self._last_good, self.closed), "dead_feed")
         before = self.closed
         self._close_to(time)
         if self.closed != before:
@@ -470,13 +422,10 @@ class InstrumentIngest:
         if self.clock != NEVER:
             before = self.closed
             self._close_to(self.clock)
-            if self._gap is not None:
-                end = floor_to(self.clock, self.settings.grid)
-                end = end if before is None else max(end, before + self.settings.grid)
-                if end > self._gap[0]:
-                    self.output.feed_gaps.append((self.key, "depth", self._gap[0], end, self._gap[1]))
-                    self.output.feed_gaps.sort(key=lambda gap: (gap[3], gap[1]))
-            self._gap = None
+            end = floor_to(self.clock, self.settings.grid)
+            end = end if before is None else max(end, before + self.settings.grid)
+            self.output.feed_gaps.extend(self._gaps.end_depth(end))
+            self.output.feed_gaps.sort(key=lambda gap: (gap[3], gap[1]))
         self.synced = self._loaded = False
         before = self.closed
         self._close_to(day_end(venue_clock))

@@ -89,7 +89,7 @@ class OrderBook:
     def continuity(self, update: DepthUpdate) -> Continuity:
         """How ``update`` lies to this book, by the venue's rules.
 
-        Spot: the first diff after a snapshot with id ``s`` has ``U ≤ s + 1 ≤ u``, each further one ``U = previous u + 1``.
+        Spot: the first diff after a snapshot with id ``s`` has ``U ≤ s + 1 ≤ u``, each further ``U = previous u + 1``.
         Futures (``pu`` given): first ``U ≤ s ≤ u``, then ``pu = previous u``.
         """
         last = self.last_update_id

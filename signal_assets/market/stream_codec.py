@@ -2,8 +2,8 @@
 
 Belongs here: the payload, both ways. Does not belong here: Redis, keys, ids.
 
-A payload is JSON, column by column: ``{"n": rows, "columns": {"trade_id": [...], ...}}``. Money and times are integers, so
-nothing passes through a float that is not one.
+A payload is JSON, column by column: ``{"n": rows, "columns": {"trade_id": [...], ...}}``. Money and times are integers,
+so nothing passes through a float that is not one.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import orjson
 import pandas as pd
+from numpy.typing import NDArray
 
-from signal_assets.table import Table
+from signal_assets.table import Column, SchemaError, Table
 
 
 class PayloadError(ValueError):
@@ -33,7 +34,10 @@ def encode(table: Table, rows: Sequence[tuple[Any, ...]]) -> bytes:
     if len(columns) != len(table.columns):
         raise PayloadError(f"{table.name}: rows have {len(columns)} values, the table has {len(table.columns)} columns")
     content = {column.name: values for column, values in zip(table.columns, columns, strict=True)}
-    return orjson.dumps({"n": len(rows), "columns": content}, option=orjson.OPT_SERIALIZE_NUMPY)
+    try:
+        return orjson.dumps({"n": len(rows), "columns": content}, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError as error:
+        raise PayloadError(f"{table.name}: a value that cannot be written: {error}") from None
 
 
 def decode(table: Table, payload: bytes) -> pd.DataFrame:
@@ -42,28 +46,46 @@ def decode(table: Table, payload: bytes) -> pd.DataFrame:
     Raises
     ------
     PayloadError
-        If the payload is not JSON or has other columns or lengths.
+        If the payload is not JSON, has other columns or lengths, or values that do not fit the table.
     """
     try:
         content = orjson.loads(payload)
         count, columns = int(content["n"]), dict(content["columns"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise PayloadError(f"{table.name}: not a payload of rows: {error}") from None
-    if set(columns) != {column.name for column in table.columns} or any(len(v) != count for v in columns.values()):
+    names = {column.name for column in table.columns}
+    if set(columns) != names or any(not isinstance(v, list) or len(v) != count for v in columns.values()):
         raise PayloadError(f"{table.name}: columns or their lengths are not those of the table")
     if not count:
         return table.empty()
-    frame: dict[str, Any] = {}
-    for column in table.columns:
-        values = columns[column.name]
-        if column.type.is_list:
-            holder = np.empty(count, dtype=object)
-            holder[:] = [np.array(item, dtype=np.int64) for item in values]
-            frame[column.name] = holder
-        elif column.nullable and column.type.dtype == "int64":
-            frame[column.name] = pd.array(values, dtype="Int64")
-        elif column.type.dtype == "str":
-            frame[column.name] = pd.array(values, dtype="str")
-        else:
-            frame[column.name] = np.array(values, dtype=column.type.dtype)
-    return table.conform(pd.DataFrame(frame))
+    try:
+        frame = {column.name: _values(column, columns[column.name]) for column in table.columns}
+        return table.conform(pd.DataFrame(frame))
+    except (SchemaError, TypeError, ValueError, OverflowError) as error:
+        raise PayloadError(f"{table.name}: values do not fit the table: {error}") from None
+
+
+def _values(column: Column, values: list[Any]) -> Any:
+    """One column; a value of another kind is an error, never converted."""
+    if column.type.is_list:
+        holder = np.empty(len(values), dtype=object)
+        for index, item in enumerate(values):
+            holder[index] = _integers(column.name, item)
+        return holder
+    if column.type.dtype == "int64":
+        if column.nullable:
+            known = _integers(column.name, [0 if value is None else value for value in values])
+            return pd.arrays.IntegerArray(known, np.array([value is None for value in values]))
+        return _integers(column.name, values)
+    kinds = {"str": "U", "bool": "b", "float64": "fi"}[column.type.dtype]
+    array = np.array([np.nan if value is None else value for value in values] if "f" in kinds else values)
+    if array.dtype.kind not in kinds:
+        raise ValueError(f"{column.name}: {array.dtype} where {column.type.dtype} belongs")
+    return pd.array(values, dtype="str") if kinds == "U" else array.astype(column.type.dtype)
+
+
+def _integers(name: str, values: Any) -> NDArray[np.int64]:
+    array = np.array(values)
+    if array.ndim != 1 or (array.size and array.dtype.kind != "i"):
+        raise ValueError(f"{name}: {array.dtype} where a list of int64 belongs")
+    return array.astype(np.int64)

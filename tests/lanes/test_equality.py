@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from resources.duck_lake import DuckLake
+from resources.memory_lake import MemoryLake
 from resources.settings import Addresses, Settings
 from services.simulated_venue.market_plan import FlowSettings
 from services.simulated_venue.order_flow import DEFAULT_START, OrderFlow
@@ -98,18 +99,30 @@ def until_the_end(raw: RawRows, ends: Sequence[int]) -> list[int]:
 
 def check_cut(raw: RawRows, settings: Settings, ends: Sequence[int]) -> None:
     """Forward in these windows = whole days without late rows; and after the day runs = day runs alone."""
-    lake, reference = raw_lake(raw), raw_lake(raw)
+    recorded = _shared_lake(raw)
+    lake, reference, alone = recorded.branch(), recorded.branch(), recorded.branch()
     run_forward(lake, settings, ends)
     run_days_without_late_rows(reference, settings, raw)
     assert_equal(contents(lake, settings), contents(reference, settings))
     run_days(lake, settings, raw)
-    alone = raw_lake(raw)
     run_days(alone, settings, raw)
     assert_equal(contents(lake, settings), contents(alone, settings))
 
 
+_shared: dict[int, MemoryLake] = {}
+
+
+def _shared_lake(raw: RawRows) -> MemoryLake:
+    """The raw rows as a lake, made once."""
+    if id(raw) not in _shared:
+        made = raw_lake(raw)
+        assert isinstance(made, MemoryLake)
+        _shared[id(raw)] = made
+    return _shared[id(raw)]
+
+
 def check_minima(raw: RawRows, settings: Settings, minima: dict[str, int]) -> None:
-    lake = raw_lake(raw)
+    lake = _shared_lake(raw).branch()
     run_days(lake, settings, raw)
     found = {name: len(rows) for name, rows in contents(lake, settings).items()}
     found |= {name: len(rows) for name, rows in raw.rows.items()}

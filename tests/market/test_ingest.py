@@ -7,9 +7,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from signal_assets.event_time import DAY, SECOND, day_end
+from signal_assets.fixed_point import MAXIMUM
 from signal_assets.market import tables
 from signal_assets.market.ingest import Output, ResumePoint, TradesRequest, VenueIngest
-from signal_assets.market.messages import Trade
+from signal_assets.market.messages import DepthSnapshot, DepthUpdate, Trade
+from signal_assets.market.stream_codec import decode, encode
 from tests.market.market_model import (
     ONE,
     SETTINGS,
@@ -33,7 +35,47 @@ def undisturbed(model: MarketModel) -> Driver:
     return Driver(model).feed(model.wire()).end()
 
 
-def without_order(output: Output) -> tuple[object, ...]:
+SMALL = st.integers(0, 40)
+ODD = SMALL | st.sampled_from([0, -1, MAXIMUM, -MAXIMUM])
+LEVELS = st.lists(st.tuples(ODD, ODD), max_size=3)
+TIMES = st.integers(0, 100).map(lambda tenth: START + tenth * SECOND // 10) | st.sampled_from([0, MAXIMUM, -MAXIMUM])
+KEYS = st.sampled_from([ONE.key, TWO.key, "OTHER.VENUE"])
+ANYTHING = st.one_of(
+    st.builds(DepthUpdate, KEYS, TIMES, TIMES, SMALL, SMALL, LEVELS, LEVELS, st.none() | SMALL),
+    st.builds(Trade, KEYS, ODD, TIMES, TIMES, ODD, ODD, st.booleans(), TIMES),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(messages=st.lists(ANYTHING, max_size=30), snapshots=st.lists(st.tuples(SMALL, LEVELS, LEVELS), max_size=9))
+def test_nothing_the_market_sends_raises_and_all_rows_can_be_written(
+    messages: list[DepthUpdate | Trade], snapshots: list[tuple[int, list[tuple[int, int]], list[tuple[int, int]]]]
+) -> None:
+    ingest = VenueIngest([ONE, TWO], SETTINGS)
+    answers = iter(snapshots)
+    for message in messages:
+        ingest.receive(message)
+        for request in ingest.requests():
+            answer = next(answers, None)
+            if isinstance(request, TradesRequest):
+                ingest.answer_trades(request, [])
+            elif answer is not None:
+                ingest.answer_snapshot(request, DepthSnapshot(request.instrument, *answer))
+            else:
+                ingest.fail(request, "no more")
+    ingest.end_of_recording()
+    for key in (ONE.key, TWO.key):
+        output = ingest.drain(key)
+        for table, rows in (
+            (tables.TRADES, output.trades),
+            (tables.FEATURES, output.features),
+            (tables.DEPTH_SNAPSHOTS, output.depth_snapshots),
+            (tables.FEED_GAPS, output.feed_gaps),
+        ):
+            assert len(decode(table, encode(table, rows))) == len(rows)
+
+
+def rows_of(output: Output) -> tuple[object, ...]:
     return (output.trades, output.features, output.depth_snapshots, output.feed_gaps, output.quality)
 
 
@@ -51,7 +93,7 @@ def test_rows_do_not_depend_on_how_fast_rest_answers(seed: int, faults: int, del
         results.append(driver)
     at_once, delayed = results
     for key in model.truths:
-        assert without_order(delayed.outputs[key]) == without_order(at_once.outputs[key])
+        assert rows_of(delayed.outputs[key]) == rows_of(at_once.outputs[key])
         assert delayed.outputs[key].watermark == at_once.outputs[key].watermark
         assert delayed.ingest.state(key) == at_once.ingest.state(key)
     assert delayed.asked == at_once.asked or len(delayed.asked) >= 2

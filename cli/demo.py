@@ -1,0 +1,48 @@
+"""``signals demo``: the whole path, once, on embedded defaults.
+
+Belongs here: options and the printed summary. Does not belong here: the demo itself (``services/demo``).
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import ConfigOption, HomeOption, OptionError, enter_config, enter_home
+
+
+def demo(
+    seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
+    report: Annotated[Path, typer.Option(help="The self-contained page to write.")] = Path("report.html"),
+    home: HomeOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Simulated venue, live lane, lake and levels in one go: prints a summary, writes report.html.
+
+    Without --home it keeps its data under the home, in demo, made anew each time.
+
+    Example: signals demo --seed 7 --report report.html
+    """
+    from cli.progress import steps
+    from resources.settings import load_settings
+
+    if not report.absolute().parent.is_dir():
+        raise OptionError(f"--report {report}: {report.absolute().parent} is no folder")
+    enter_config(config)
+    load_settings()  # a wrong configuration is said before anything is started
+    folder = enter_home(None) / "demo" if home is None else enter_home(home)
+
+    from services.demo import run_demo
+
+    from cli.results import console, print_levels, print_tables, print_walls
+
+    with steps("demo") as say:
+        result = run_demo(folder, seed=seed, report_path=report.absolute(), report=say)
+    out = console()
+    print_tables(out, result.tables)
+    print_levels(out, result.peaks, result.zones)
+    print_walls(out, result.walls)
+    out.print(
+        f"{result.market_minutes:,.0f} minutes of market in {result.seconds:.1f} s; page {report}, home {folder}",
+        soft_wrap=True,
+    )

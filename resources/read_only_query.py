@@ -41,6 +41,7 @@ FORBIDDEN_TABLES: Final = frozenset({"duckdb_databases", "duckdb_secrets", "duck
 FORBIDDEN_FUNCTIONS: Final = frozenset({"write_log", "nextval", "json_execute_serialized_sql", "set_config"})
 _PLAIN_NAME: Final = re.compile(r"^\w+$")
 _MEMORY_LIMIT: Final = "1GB"
+_NO_LAKE: Final = "creating a new DuckLake is explicitly disabled"
 
 
 class QueryError(LakeError):
@@ -78,11 +79,18 @@ class ReadOnlyLake:
     Raises
     ------
     LakeError
-        If it cannot be opened.
+        If it cannot be opened, or nothing was written yet.
     """
 
     def __init__(self, addresses: Addresses) -> None:
-        self._connection = connect(_read_only(addresses), read_only=True)
+        try:
+            self._connection = connect(_read_only(addresses), read_only=True)
+        except LakeError as error:
+            if _NO_LAKE in str(error):
+                raise QueryError(
+                    f"there is no lake at {addresses.lake_path} yet: no run has written anything"
+                ) from None
+            raise
         folder = addresses.lake_path.rstrip("/") + "/"
         for setting, value in (
             ("temp_directory", "''"),

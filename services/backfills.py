@@ -13,6 +13,11 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.definitions.selector import (
+    PartitionRangeSelector,
+    PartitionsByAssetSelector,
+    PartitionsSelector,
+)
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 
@@ -89,18 +94,22 @@ class Backfills:
         known = set(self._graph.get(keys[0]).partitions_def.get_partition_keys())
         if outside := [day for day in days if day not in known]:
             raise BackfillError(f"{outside[0]} lies outside the days there are: {min(known)} to {max(known)}")
+        whole = PartitionRangeSelector(start=days[0], end=days[-1])
         moment = time.time()
         identifier = f"cli{int(moment * 1000):x}"
         self._instance.add_backfill(
-            PartitionBackfill.from_asset_partitions(
+            # Exactly these days of each asset: by partition mapping, Dagster would add the days that look back at them,
+            # which may not be over yet.
+            PartitionBackfill.from_partitions_by_assets(
                 backfill_id=identifier,
                 asset_graph=self._graph,
-                partition_names=days,
-                asset_selection=keys,
                 backfill_timestamp=moment,
                 tags={QUEUE_TAG: BACKFILL},
                 dynamic_partitions_store=self._instance,
-                all_partitions=False,
+                partitions_by_assets=[
+                    PartitionsByAssetSelector(asset_key=key, partitions=PartitionsSelector([whole]))
+                    for key in keys
+                ],
                 title=f"signals backfill {first} to {last}",
                 description=None,
                 run_config=None,

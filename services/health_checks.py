@@ -10,17 +10,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import psutil
 import psycopg2
 import redis
 
-from resources.duck_lake import catalog_dsn, connect
+from resources.duck_lake import catalog_dsn
 from resources.exchange.binance import BinanceSpot
 from resources.exchange.errors import ExchangeError
 from resources.lake import LakeError
+from resources.read_only_query import ReadOnlyLake
 from resources.redis_streams import open_redis
 from resources.settings import Addresses, AddressesError, Settings, SettingsError, load_settings, settings_path
+from services.platform.platform import STATUS_FILE
 from signal_assets.event_time import SECOND
 
 LEAST_FREE_BYTES: Final = 2 * 1024**3
@@ -65,7 +68,7 @@ def examine(home: Path) -> Iterator[Check]:
         yield _checked("processes", lambda: _processes(home))
     yield _checked("disk", lambda: _disk(home))
     if settings is not None:
-        yield from _exchange_checks(settings)
+        yield from _exchange_checks(settings, simulated_venue_url(home) or settings.venue.rest_url)
 
 
 def _checked(name: str, check: Callable[[], str]) -> Check:
@@ -112,22 +115,38 @@ def _broker(addresses: Addresses) -> str:
 
 
 def _lake(addresses: Addresses) -> str:
-    connection = connect(addresses, read_only=True)
+    with (
+        ReadOnlyLake(addresses) as lake,
+        lake.ask("SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lake'") as answer,
+    ):
+        (count,) = next(answer.rows())
+    return f"{count} tables at {addresses.lake_path}"
+
+
+def _children(home: Path) -> list[dict[str, Any]]:
+    path = home / STATUS_FILE
+    if not path.exists():
+        return []
     try:
-        row = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lake'").fetchone()
-    finally:
-        connection.close()
-    return f"{row[0] if row else 0} tables at {addresses.lake_path}"
+        return [dict(child) for child in json.loads(path.read_text("utf-8"))]
+    except (ValueError, TypeError):
+        raise _FailedError(f"{path} cannot be read") from None
+
+
+def simulated_venue_url(home: Path) -> str | None:
+    """Where the home's platform has a simulated venue in the exchange's place; None if it has none."""
+    try:
+        (pid,) = [child["pid"] for child in _children(home) if child.get("name") == "simulated_venue"]
+        words = psutil.Process(pid).cmdline()
+        return f"http://127.0.0.1:{int(words[words.index('--port') + 1])}"
+    except (_FailedError, psutil.Error, ValueError, TypeError, IndexError):
+        return None
 
 
 def _processes(home: Path) -> str:
-    path = home / "processes.json"
-    if not path.exists():
+    states = {str(child.get("name")): str(child.get("state")) for child in _children(home)}
+    if not states:
         return "started elsewhere"
-    try:
-        states = {str(child["name"]): str(child["state"]) for child in json.loads(path.read_text("utf-8"))}
-    except (ValueError, TypeError, KeyError):
-        raise _FailedError(f"{path} cannot be read") from None
     if down := [f"{name} is {state}" for name, state in states.items() if state not in ("running", "finished")]:
         raise _FailedError(f"{', '.join(down)}: see {home / 'logs'}")
     return f"{len(states)} running"
@@ -141,12 +160,12 @@ def _disk(home: Path) -> str:
     return f"{free / 1024**3:.1f} GiB free at {folder}"
 
 
-def _exchange_checks(settings: Settings) -> Iterator[Check]:
+def _exchange_checks(settings: Settings, rest_url: str) -> Iterator[Check]:
     """Clock and exchange: both need the exchange's answer, and each says so by itself when there is none."""
     try:
-        clock_error, exchange = asyncio.run(_ask_exchange(settings))
+        clock_error, exchange = asyncio.run(_ask_exchange(settings, rest_url))
     except TimeoutError:
-        reason = f"{settings.venue.rest_url} does not answer within {EXCHANGE_PATIENCE_SECONDS:g} s"
+        reason = f"{rest_url} does not answer within {EXCHANGE_PATIENCE_SECONDS:g} s"
         yield Check("clock", False, f"not compared: {reason}")
         yield Check("exchange", False, reason)
         return
@@ -164,12 +183,11 @@ def _exchange_checks(settings: Settings) -> Iterator[Check]:
     yield exchange
 
 
-async def _ask_exchange(settings: Settings) -> tuple[float, Check]:
+async def _ask_exchange(settings: Settings, rest_url: str) -> tuple[float, Check]:
     instruments = [item for item in settings.instruments_by_key.values() if item.venue == VENUE]
-    venue = settings.venue
     async with (
         asyncio.timeout(EXCHANGE_PATIENCE_SECONDS),
-        BinanceSpot(instruments, rest_url=venue.rest_url, stream_url=venue.stream_url) as exchange,
+        BinanceSpot(instruments, rest_url=rest_url, stream_url=settings.venue.stream_url) as exchange,
     ):
         took = await exchange.ping()
         before = time.time_ns() // 1000
@@ -184,7 +202,7 @@ async def _ask_exchange(settings: Settings) -> tuple[float, Check]:
     ]
     absent = [f"{item.key}: not traded there" for item in instruments if item.key not in filters]
     problems = wrong + absent
-    detail = "; ".join(problems) or f"{venue.rest_url} answers in {took * 1000:.0f} ms, filters agree"
+    detail = "; ".join(problems) or f"{rest_url} answers in {took * 1000:.0f} ms, filters agree"
     return (here - there) / SECOND, Check("exchange", not problems, detail)
 
 

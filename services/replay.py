@@ -5,11 +5,9 @@ anything a live platform would do differently – there is nothing of that kind.
 """
 
 import json
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -22,6 +20,7 @@ from resources.settings import Settings, load_settings, settings_path
 from services.in_process_runs import InProcessRuns
 from services.platform.environment import exports
 from services.platform.platform import Platform
+from services.process_environment import process_environment
 from services.recorded_instruments import describe_instruments
 from services.simulated_venue.recording import examine_recording, read_recording, truth_path
 from services.summary import TableSummary, Wall, find_walls, strongest_peaks, strongest_zones, summarize_tables
@@ -114,7 +113,7 @@ def run_replay(
     report(f"{examined.messages:,} messages of {', '.join(examined.symbols)}")
     settings_file = _write_settings(home, paths, instrument, snapshot_interval_seconds)
     venue = ["--recording", *(str(path) for path in paths), "--speed", speed]
-    with _environment({"SIGNAL_CONFIG": str(settings_file), "SIGNAL_HOME": str(home)}):
+    with process_environment({"SIGNAL_CONFIG": str(settings_file), "SIGNAL_HOME": str(home)}):
         settings = load_settings()
         platform = Platform(
             home,
@@ -127,7 +126,7 @@ def run_replay(
             commands={"live_lane": [sys.executable, "-m", "services.live_lane", "--exit-at-end"]},
             report=lambda line: None,
         )
-        with platform, _environment(exports(platform.addresses)), InProcessRuns() as runs:
+        with platform, process_environment(exports(platform.addresses)), InProcessRuns() as runs:
             _take_in(platform, runs, report)
             days = _days(runs.lake)
             if days:
@@ -197,18 +196,3 @@ def _result(
         walls=walls,
         seconds=seconds,
     )
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of this process for a while: Dagster and the resources find the platform through them."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

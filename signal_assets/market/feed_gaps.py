@@ -34,6 +34,11 @@ class FeedGaps:
         """Why the depth feed is incomplete; "" while it is complete."""
         return self._depth[0][1] if self._depth else ""
 
+    @property
+    def depth_start(self) -> int | None:
+        """Where the oldest open gap of the depth feed begins."""
+        return self._depth[0][0] if self._depth else None
+
     def open_depth(self, last_good: int, reason: str) -> None:
         """The depth feed was complete up to ``last_good`` for the last time."""
         self._depth.append((floor_to(last_good, self._grid), reason))

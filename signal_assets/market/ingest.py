@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from signal_assets.event_time import DAY
+from signal_assets.event_time import DAY, SECOND
 from signal_assets.instrument import Instrument
 from signal_assets.market.ingest_protocol import (
     DeadFeed,
@@ -34,6 +34,8 @@ __all__ = [
     "VenueIngest",
 ]
 
+LATEST_TIME: Final = 7_258_118_400 * SECOND
+"""The year 2200: what is beyond, or before 1970, is no time."""
 LONGEST_CLOCK_JUMP: Final = DAY
 CLOCK_JUMPS_BELIEVED: Final = 10
 """One message from the far future is refused, since it would close the grid to there; this many in a row are true."""
@@ -94,6 +96,9 @@ class VenueIngest:
         ingest = self._instruments.get(message.instrument)
         if ingest is None:
             return
+        if not (0 <= clock <= LATEST_TIME and 0 <= message.event_time <= LATEST_TIME):
+            ingest.refuse(clock)
+            return
         before = self._clock
         if self._connecting or clock > before:
             if not self._connecting and clock - before > LONGEST_CLOCK_JUMP and self._refuse(ingest, clock):
@@ -119,7 +124,8 @@ class VenueIngest:
 
     def answer_trades(self, request: TradesRequest, trades: Sequence[Trade]) -> None:
         """Hand in the answer of REST; an answer that nothing waits for is ignored."""
-        self._instruments[request.instrument].answer_trades(request, trades, self._clock)
+        sound = [trade for trade in trades if 0 <= trade.event_time <= LATEST_TIME]
+        self._instruments[request.instrument].answer_trades(request, sound, self._clock)
 
     def fail(self, request: SnapshotRequest | TradesRequest, reason: str) -> None:
         """REST gave up: go on without a book until the next multiple of 5 s, or with trades missing."""
@@ -162,7 +168,7 @@ class VenueIngest:
         if self._jumps >= CLOCK_JUMPS_BELIEVED:
             self._connecting = True
             return False
-        ingest.refused_clock(clock)
+        ingest.refuse(clock)
         return True
 
     def _close_quiet(self) -> None:

@@ -103,8 +103,8 @@ class InstrumentIngest:
         if self.awaiting is None and venue_clock != NEVER:
             self._close_to(venue_clock - self._quiet_delay)
 
-    def refused_clock(self, clock: int) -> None:
-        """Note that a message from the far future was not taken in."""
+    def refuse(self, clock: int) -> None:
+        """Note that a message from the far future, or from no time at all, was not taken in."""
         self._note("clock_jump", max(self.clock, 0), f"message with exchange time {clock} µs refused")
 
     def drain(self) -> Output:
@@ -420,13 +420,14 @@ class InstrumentIngest:
     def _end(self, venue_clock: int) -> None:
         """Close everything: rows up to our own clock, then without rows to the end of the venue's day."""
         if self.clock != NEVER:
-            before = self.closed
             self._close_to(self.clock)
-            end = floor_to(self.clock, self.settings.grid)
-            end = end if before is None else max(end, before + self.settings.grid)
-            self.output.feed_gaps.extend(self._gaps.end_depth(end))
-            self.output.feed_gaps.sort(key=lambda gap: (gap[3], gap[1]))
         self.synced = self._loaded = False
+        start, grid = self._gaps.depth_start, self.settings.grid
+        if start is not None and start <= venue_clock:
+            # No row came any more: the gap reaches just beyond what was recorded.
+            recorded = floor_to(venue_clock, grid)
+            end = recorded if self.closed is None else max(recorded, self.closed)
+            self.output.feed_gaps.extend(self._gaps.end_depth(end + grid))
         before = self.closed
         self._close_to(day_end(venue_clock))
         if self.closed != before:

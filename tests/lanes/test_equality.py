@@ -33,6 +33,7 @@ from tests.lanes.market_run import (
 
 ONE = "instruments:\n  - {symbol: BTCUSDT, venue: BINANCE, pair: BTC/USDT, tick_size: '0.01', lot_size: '0.00001'}\n"
 THREE = """
+grid_milliseconds: 5000
 instruments:
   - {symbol: BTCFDUSD, venue: BINANCE, pair: BTC/FDUSD, tick_size: '0.01', lot_size: '0.00001'}
   - {symbol: ETHFDUSD, venue: BINANCE, pair: ETH/FDUSD, tick_size: '0.01', lot_size: '0.0001', bucket_size: '0.02'}
@@ -50,7 +51,7 @@ MINIMA_OF_THE_RECORDING = {
 }
 MINIMA_OF_THREE_DAYS = {
     "market.trades": 20_000,
-    "market.features": 600_000,
+    "market.features": 150_000,
     "market.depth_snapshots": 10_000,
     "market.feed_gaps": 5,
     "aggregates.dollar_depth": 300_000,

@@ -106,16 +106,17 @@ class MarketModel:
         """Everything, in order."""
         return list(enumerate(self.messages))
 
-    def faulty_wire(self, seed: int) -> Wire:
-        """With messages lost (single ones and stretches), repeated and swapped."""
+    def faulty_wire(self, seed: int, intact: range = range(0)) -> Wire:
+        """With messages lost (single ones and stretches), repeated and swapped, but for the places ``intact``."""
         rng = random.Random(seed)
         wire = self.wire()
         for _ in range(rng.randrange(4)):
-            begin = rng.randrange(len(wire))
-            for index in range(begin, min(begin + rng.randrange(40), len(wire))):
-                wire[index] = (index, None)
-        for index in range(1, len(wire)):
-            chance = rng.random()
+            begin = rng.randrange(len(wire) - 80)
+            for index in range(begin, begin + rng.randrange(40)):
+                if index not in intact:
+                    wire[index] = (index, None)
+        for index in range(1, len(self.messages) - 40):  # a loss at the very end could not be noticed
+            chance = rng.random() if wire[index][0] not in intact and wire[index - 1][0] not in intact else 1.0
             if chance < 0.01:
                 wire[index] = (wire[index][0], None)
             elif chance < 0.02:

@@ -164,7 +164,7 @@ def test_end_of_recording_with_an_open_gap_records_it() -> None:
     lane.snapshot(14)
     output = lane.drain()
     assert times(output) == []
-    assert output.feed_gaps == [(ONE.key, "depth", START + SECOND, START + 5 * SECOND, "sequence")]
+    assert output.feed_gaps == [(ONE.key, "depth", START + SECOND, START + 6 * SECOND, "sequence")]
     assert (output.watermark, output.reason) == ((START // DAY + 1) * DAY, "end_of_recording")
 
 
@@ -442,6 +442,15 @@ def test_message_from_the_far_future_is_refused_but_ten_in_a_row_are_believed() 
     lane.receive(trade(11, far + 9))
     lane.trades(*(trade(2 + number, far + number) for number in range(9)))
     assert [row[1] for row in lane.drain().trades] == list(range(2, 12))
+
+
+@pytest.mark.parametrize("milliseconds", [-START // MILLI - 1, 10**16])
+def test_message_out_of_time_is_refused(milliseconds: int) -> None:
+    lane = Lane().receive(trade(1, 0), trade(2, milliseconds, 100), trade(2, 100, milliseconds), diff(milliseconds, 11))
+    output = lane.drain()
+    assert kinds(output) == ["clock_jump"] * 3
+    assert [row[1] for row in output.trades] == [1]
+    assert lane.ingest.requests() == []
 
 
 def test_what_is_not_ours_is_ignored() -> None:

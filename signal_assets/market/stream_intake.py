@@ -70,57 +70,50 @@ def take_in(lake: Lake, streams: MarketStreams, raw: RawTable, group: str, *, en
     if generation is None:
         raise LakeError(f"{raw.asset}: no live lane has written to this Redis yet")
     for key in raw.stream_keys.values():
-        tail = streams.tail(key)
-        while tail is not None and _take_batch(lake, streams, raw, key, generation, tail, run_id, done):
-            pass
+        _drain(lake, streams, raw, key, generation, run_id, done)
     _advance(lake, streams, raw, group, end, run_id, done)
     done.seconds = time.perf_counter() - began
     return done
 
 
-def _take_batch(
-    lake: Lake,
-    streams: MarketStreams,
-    raw: RawTable,
-    key: str,
-    generation: str,
-    tail: int,
-    run_id: str,
-    done: WorkDone,
-) -> bool:
-    """Take in one bounded batch; False when the stream is exhausted up to ``tail``."""
+def _drain(
+    lake: Lake, streams: MarketStreams, raw: RawTable, key: str, generation: str, run_id: str, done: WorkDone
+) -> None:
+    """Take in one stream up to the tail it has now, in bounded batches."""
+    tail = streams.tail(key)
+    if tail is None:
+        return
     committed = lake.offset(key)
     position = _position(committed, generation, tail, key, done)
-    if position is not None and position >= tail:
-        return False
-    entries = streams.read_after(key, position, raw.entries_per_transaction)
-    if not entries:
-        return False
-    frames = [decode(raw.table, entry.fields["data"]) for entry in entries]
-    rows = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    with lake.transaction(asset=raw.asset, run_id=run_id) as unit:
-        added = unit.append(raw.table, rows)
-        unit.move_offset(key, committed, Offset(generation, entries[-1].id))
-    done.add(raw.table, rows, added)
-    done.details["repeated_rows"] = int(done.details.get("repeated_rows", 0)) + len(rows) - added
-    done.windows += 1
-    done.snapshot_id = unit.snapshot_id
-    streams.trim_below(key, entries[-1].id)
-    return True
+    while position is None or position < tail:
+        entries = streams.read_after(key, position, raw.entries_per_transaction)
+        if not entries:
+            return
+        frames = [decode(raw.table, entry.fields["data"]) for entry in entries]
+        rows = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+        position = entries[-1].id
+        moved = Offset(generation, position)
+        with lake.transaction(asset=raw.asset, run_id=run_id) as unit:
+            added = unit.append(raw.table, rows)
+            unit.move_offset(key, committed, moved)
+        committed = moved
+        done.add(raw.table, rows, added)
+        done.details["repeated_rows"] = int(done.details.get("repeated_rows", 0)) + len(rows) - added
+        done.windows += 1
+        done.snapshot_id = unit.snapshot_id
+        streams.trim_below(key, position)
 
 
 def _position(committed: Offset | None, generation: str, tail: int, key: str, done: WorkDone) -> int | None:
     """Where to read on; from the beginning when Redis was lost or has gone back behind what we committed."""
     if committed is None:
         return None
-    if committed.generation != generation or committed.last_id > tail:
-        lost = "lost" if committed.generation != generation else "rolled back"
-        log.warning("redis_" + lost.replace(" ", "_"), stream=key, committed=committed.last_id, tail=tail)
-        done.details["streams_read_from_the_beginning"] = (
-            int(done.details.get("streams_read_from_the_beginning", 0)) + 1
-        )
-        return None
-    return committed.last_id
+    if committed.generation == generation and committed.last_id <= tail:
+        return committed.last_id
+    happened = "rolled_back" if committed.generation == generation else "lost"
+    log.warning(f"redis_{happened}", stream=key, committed=committed.last_id, tail=tail)
+    done.details["streams_read_from_the_beginning"] = int(done.details.get("streams_read_from_the_beginning", 0)) + 1
+    return None
 
 
 def _advance(

@@ -10,6 +10,9 @@ import typer
 
 from cli.options import ConfigOption, HomeOption, OptionError, enter_config, enter_home
 
+DEMO_FILE = "truth.json"
+"""What a home has that a demo made, and only such a one is made anew: what was planted in its market."""
+
 
 def demo(
     seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
@@ -33,6 +36,9 @@ def demo(
     folder = enter_home(None) / "demo" if home is None else enter_home(home)
 
     from services.demo import run_demo
+
+    if folder.exists() and any(folder.iterdir()) and not (folder / DEMO_FILE).exists():
+        raise OptionError(f"--home {folder} holds something else than a demo: name a folder that may be made anew")
 
     from cli.results import console, print_levels, print_tables, print_walls
 

@@ -237,7 +237,6 @@ class VenueLane:
     def _process(self, batch: Sequence[tuple[int, bytes]], since: float) -> None:
         started = time.perf_counter()
         parse, receive, measurements = self.feed.parse, self._ingest.receive, self._measurements
-        touched: set[str] = set()
         newest: DepthUpdate | Trade | None = None
         trades = updates = 0
         latest = NEVER if self.settings.virtual_clock else self._now() + LARGEST_LEAD
@@ -261,7 +260,6 @@ class VenueLane:
                 log.exception("message caused an internal error")
                 self._refuse(f"internal error: {type(error).__name__}: {error}", raw, received_ns)
                 continue
-            touched.add(message.instrument)
             if isinstance(message, Trade):
                 trades += 1
                 newest = message
@@ -274,7 +272,7 @@ class VenueLane:
         self._last_message = time.monotonic()
         if newest is not None:
             self._note_clock(newest)
-        self._drain(touched, since)
+        self._drain(self.instruments, since)
         for instrument, event_time, line in self.feed.drain_remarks():
             measurements.quality_events += 1
             self._outbox.add_other(quality_event(instrument, event_time, "level_refused", line))

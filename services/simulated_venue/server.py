@@ -5,6 +5,7 @@ Belongs here: HTTP, subscriptions, and the virtual clock that paces the stream. 
 """
 
 import asyncio
+import contextlib
 import math
 import os
 import time
@@ -314,7 +315,12 @@ class SimulatedVenue:
         return _json({})
 
     async def _time(self, request: web.Request) -> web.Response:
-        return _json({"serverTime": self.market.received // 1_000_000})
+        received = self.market.received
+        if not received:  # the clock stands at its first message: clients compare clocks before they subscribe
+            with contextlib.suppress(RecordingError):  # told to those who subscribe
+                first = self.market.peek()
+                received = first.received if first is not None else 0
+        return _json({"serverTime": received // 1_000_000})
 
     async def _exchange_information(self, request: web.Request) -> web.Response:
         symbols: Any = [request.query["symbol"]] if "symbol" in request.query else None

@@ -423,11 +423,9 @@ class InstrumentIngest:
             self._close_to(self.clock)
         self.synced = self._loaded = False
         start, grid = self._gaps.depth_start, self.settings.grid
-        if start is not None and start <= venue_clock:
-            # No row came any more: the gap reaches just beyond what was recorded.
-            recorded = floor_to(venue_clock, grid)
-            end = recorded if self.closed is None else max(recorded, self.closed)
-            self.output.feed_gaps.extend(self._gaps.end_depth(end + grid))
+        # No row came any more: the gap reaches just beyond what was recorded, if that was anything new.
+        if start is not None and max(start, NEVER if self.closed is None else self.closed) <= venue_clock:
+            self.output.feed_gaps.extend(self._gaps.end_depth(floor_to(venue_clock, grid) + grid))
         before = self.closed
         self._close_to(day_end(venue_clock))
         if self.closed != before:

@@ -111,3 +111,11 @@ def test_backfill_refuses(signals: Callable[..., Result], words: list[str], mess
 
 def test_demo_refuses_a_page_in_no_folder(signals: Callable[..., Result], tmp_path: Path) -> None:
     assert "is no folder" in one_error_line(signals("demo", "--report", str(tmp_path / "no" / "report.html")))
+
+
+def test_demo_empties_no_folder_but_its_own(signals: Callable[..., Result], tmp_path: Path) -> None:
+    home = tmp_path / "mine"
+    home.mkdir()
+    (home / "letter.txt").write_text("keep")
+    assert "holds something else than a demo" in one_error_line(signals("demo", "--home", str(home)))
+    assert (home / "letter.txt").read_text() == "keep"

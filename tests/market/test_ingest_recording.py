@@ -120,7 +120,8 @@ def test_final_book_equals_plain_replay(replay: Replay) -> None:
     book = replay.ingest._instruments[BTC.key].book
     assert book.bids == replay.book.bids
     assert book.asks == replay.book.asks
-    assert (*book.best_bid, *book.best_ask) == replay.book.best()
+    bid, bid_quantity, ask, ask_quantity = replay.book.best()
+    assert (book.best_bid, book.best_ask) == ((bid, bid_quantity), (ask, ask_quantity))
     assert replay.state["levels"] == len(replay.book.bids) + len(replay.book.asks) > 2_000
 
 
@@ -154,12 +155,13 @@ def test_trades_are_kept_exactly_and_stamped_late_by_the_closing_rule(replay: Re
 def test_every_grid_point_has_the_book_and_the_trades_of_its_second(replay: Replay) -> None:
     rows = named(tables.FEATURES, replay.output.features)
     first_update, last_clock = replay.pictures[0][0], max(u.event_time for u in replay.updates)
-    last_clock = max(last_clock, *(trade.clock for trade in replay.trades))
+    last_clock = max(last_clock, max(trade.clock for trade in replay.trades))
     first = -(-first_update // SECOND) * SECOND + SECOND
     assert [row["time"] for row in rows] == list(range(first, last_clock + 1, SECOND))
 
     pictures = iter(replay.pictures)
-    ahead = next(pictures)
+    ahead: tuple[int, tuple[int, int, int, int], int] | None = next(pictures)
+    assert ahead is not None
     best, last_id = ahead[1], ahead[2]
     flow = Fraction(0)
     by_time = {row["time"]: row for row in rows}

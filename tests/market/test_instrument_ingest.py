@@ -23,10 +23,15 @@ START = 1_700_000_040 * SECOND
 MILLI = 1_000
 
 
-def diff(milliseconds: int, first: int, final: int | None = None, key: str = ONE.key, **sides: list) -> DepthUpdate:  # type: ignore[type-arg]
+def diff(
+    milliseconds: int,
+    first: int,
+    final: int | None = None,
+    bids: Sequence[tuple[int, int]] = (),
+    asks: Sequence[tuple[int, int]] = (),
+) -> DepthUpdate:
     time = START + milliseconds * MILLI
-    bids, asks = sides.get("bids", []), sides.get("asks", [])
-    return DepthUpdate(key, time, time, first, first if final is None else final, bids, asks)
+    return DepthUpdate(ONE.key, time, time, first, first if final is None else final, list(bids), list(asks))
 
 
 def trade(number: int, milliseconds: int, clock: int | None = None, key: str = ONE.key, **more: int) -> Trade:
@@ -168,6 +173,18 @@ def test_end_of_recording_with_an_open_gap_records_it() -> None:
     assert (output.watermark, output.reason) == ((START // DAY + 1) * DAY, "end_of_recording")
 
 
+def test_recording_played_once_more_says_nothing_new() -> None:
+    lane = Lane().synced().receive(trade(1, 100), diff(3_600, 12))
+    lane.ingest.end_of_recording()
+    closed = lane.drain().watermark
+    again = Lane(resume={ONE.key: ResumePoint(closed, 1, START + 3 * SECOND)}).receive(diff(0, 11))
+    again.trades()
+    again.snapshot(10)
+    again.receive(trade(1, 100), diff(3_600, 12))
+    again.ingest.end_of_recording()
+    assert again.drain() == Output()
+
+
 # --- the book -------------------------------------------------------------------------------------------------------
 
 
@@ -224,15 +241,17 @@ def test_repeated_diff_counts_and_moves_nothing_but_the_clock() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "kind", "reason"),
+    ("bids", "asks", "kind", "reason"),
     [
-        ({"bids": [(105, 1)]}, "crossed_book", "crossed"),
-        ({"asks": [(90, 1)]}, "crossed_book", "crossed"),
-        ({"bids": [(95, 0)]}, "empty_side", "sequence"),
+        ([(105, 1)], [], "crossed_book", "crossed"),
+        ([], [(90, 1)], "crossed_book", "crossed"),
+        ([(95, 0)], [], "empty_side", "sequence"),
     ],
 )
-def test_broken_book_is_fetched_again(change: dict[str, list[tuple[int, int]]], kind: str, reason: str) -> None:
-    lane = Lane().synced().receive(diff(1_100, 12, **change), diff(1_200, 13))
+def test_broken_book_is_fetched_again(
+    bids: list[tuple[int, int]], asks: list[tuple[int, int]], kind: str, reason: str
+) -> None:
+    lane = Lane().synced().receive(diff(1_100, 12, bids=bids, asks=asks), diff(1_200, 13))
     assert lane.snapshot(12).position == 12
     output = lane.receive(diff(3_600, 14)).drain()
     assert kinds(output) == [kind]

@@ -1,0 +1,134 @@
+"""A recording through the whole real platform, with one process killed on the way; nobody helps it up.
+
+Belongs here: running it, and what it left in streams and lake. Does not belong here: what must hold (``test_kill``).
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from resources.duck_lake import DuckLake
+from resources.redis_keys import market_features
+from resources.redis_streams import StreamReader, open_redis
+from resources.settings import Settings
+from services.backfills import Backfills
+from services.platform.environment import exports
+from services.platform.platform import Platform
+from services.process_environment import process_environment
+from signal_assets.aggregates.tables import TABLES as AGGREGATE_TABLES
+from signal_assets.derivation import asset_name
+from signal_assets.event_time import from_datetime
+from signal_assets.levels.tables import TABLES as LEVEL_TABLES
+from signal_assets.market.tables import FEATURES
+from signal_assets.market.tables import TABLES as RAW_TABLES
+from tests.faults.fault import Death, Fault
+
+GROUP = "crypto"
+DERIVED_TABLES = (*AGGREGATE_TABLES, *LEVEL_TABLES)
+SPEED = "20"
+POLL_SECONDS = 0.1
+LONGEST_SECONDS = 240.0
+
+Frames = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Disturbed:
+    """What a disturbed replay came to."""
+
+    raw: Frames
+    forward: Frames
+    """The derived tables as sensor-started runs left them."""
+    recomputed: Frames
+    """The same after day runs over every day."""
+    watermark: int
+    death: Death
+    restarts: Mapping[str, int]
+    stream_recovery_seconds: float
+    """From the kill to the first features entry behind it; 0.0 where the live lane lived on."""
+    lake_recovery_seconds: float
+    """From the kill to the first commit that reaches further."""
+
+
+def replay(
+    home: Path, settings: Settings, recordings: Sequence[Path], days: Sequence[date], fault: Fault, watched_asset: str
+) -> Disturbed:
+    """Serve ``recordings`` at a finite speed while the platform computes, wait until all is in, run the days."""
+    platform = Platform(
+        home,
+        settings,
+        with_ui=False,
+        venue=["--recording", *map(str, recordings), "--speed", SPEED],
+        extra_environment={"SIGNAL_VENUE__VIRTUAL_CLOCK": "true", **fault.environment()},
+        commands={"live_lane": [sys.executable, "-m", "services.live_lane", "--exit-at-end"]},
+        report=lambda line: None,
+    )
+    with platform, process_environment(exports(platform.addresses)):
+        lake = DuckLake(platform.addresses)
+        try:
+            seen = _wait_until_all_is_in(platform, lake, settings, fault)
+            death = fault.death()
+            assert death is not None, f"the fault did not happen: {fault}"
+            raw = {table.name: lake.read(table) for table in RAW_TABLES}
+            forward = {table.name: lake.read(table) for table in DERIVED_TABLES}
+            with Backfills(platform.addresses) as backfills:
+                for _ in backfills.watch(backfills.launch(days[0], days[-1], []), poll_seconds=0.3):
+                    pass
+            beyond = death.reached - (fault.moment == "before")
+            streamed = [when for when, tail in seen if when > death.time and tail > beyond]
+            committed = [when for when, end in commits(lake, watched_asset) if when > death.time and end > beyond]
+            assert committed, f"no commit of {watched_asset} after the kill"
+            (progress,) = {_progress(lake, asset_name(table)) for table in (*RAW_TABLES, *DERIVED_TABLES)}
+            return Disturbed(
+                raw=raw,
+                forward=forward,
+                recomputed={table.name: lake.read(table) for table in DERIVED_TABLES},
+                watermark=progress,
+                death=death,
+                restarts={child.name: child.restarts for child in platform.children()},
+                stream_recovery_seconds=(streamed[0] - death.time) / 1e6,
+                lake_recovery_seconds=(committed[0] - death.time) / 1e6,
+            )
+        finally:
+            lake.close()
+
+
+def commits(lake: DuckLake, asset: str) -> list[tuple[int, int]]:
+    """(commit time, progress) of every commit of the asset, µs UTC, in order: the lake's own history."""
+    rows = lake.query(
+        "SELECT snapshot_time, commit_extra_info FROM lake.snapshots() WHERE author = ? ORDER BY snapshot_id", [asset]
+    )
+    moved = [(from_datetime(when), json.loads(extra)) for when, extra in rows]
+    return [(when, int(extra["progress"])) for when, extra in moved if "progress" in extra]
+
+
+def _wait_until_all_is_in(
+    platform: Platform, lake: DuckLake, settings: Settings, fault: Fault
+) -> list[tuple[int, int]]:
+    """Wait for the last run; returns when the features stream was seen to have moved, and to where."""
+    streams = StreamReader(open_redis(platform.addresses.redis_url))
+    (instrument,) = settings.instruments_by_key
+    seen = [(0, 0)]
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while time.monotonic() < deadline:
+        tail = streams.tail(market_features(instrument)) or 0
+        if tail > seen[-1][1]:
+            seen.append((time.time_ns() // 1000, tail))
+        over = any(child.name == "live_lane" and child.state == "finished" for child in platform.children())
+        if over and _progress(lake, asset_name(FEATURES)) == tail:
+            slowest = min(_progress(lake, asset_name(table)) for table in (*RAW_TABLES, *DERIVED_TABLES))
+            if slowest == tail:
+                return seen
+        time.sleep(POLL_SECONDS)
+    raise AssertionError(f"not everything arrived within {LONGEST_SECONDS:.0f} s; the kill: {fault.death()}")
+
+
+def _progress(lake: DuckLake, asset: str) -> int:
+    known = lake.progress(asset, GROUP)
+    return known.progress if known is not None else 0

@@ -35,12 +35,11 @@ def demo(
     load_settings()  # a wrong configuration is said before anything is started
     folder = enter_home(None) / "demo" if home is None else enter_home(home)
 
-    from services.demo import run_demo
-
     if folder.exists() and any(folder.iterdir()) and not (folder / DEMO_FILE).exists():
         raise OptionError(f"--home {folder} holds something else than a demo: name a folder that may be made anew")
 
     from cli.results import console, print_levels, print_tables, print_walls
+    from services.demo import run_demo
 
     with steps("demo") as say:
         result = run_demo(folder, seed=seed, report_path=report.absolute(), report=say)

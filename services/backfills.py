@@ -107,8 +107,7 @@ class Backfills:
                 tags={QUEUE_TAG: BACKFILL},
                 dynamic_partitions_store=self._instance,
                 partitions_by_assets=[
-                    PartitionsByAssetSelector(asset_key=key, partitions=PartitionsSelector([whole]))
-                    for key in keys
+                    PartitionsByAssetSelector(asset_key=key, partitions=PartitionsSelector([whole])) for key in keys
                 ],
                 title=f"signals backfill {first} to {last}",
                 description=None,

@@ -101,7 +101,7 @@ def run_demo(home: Path, *, seed: int, report_path: Path, report: Callable[[str]
                 _recompute(platform, days, report)
                 result = _collect(lake, settings, truth, time.perf_counter() - began)
                 report("drawing the page")
-                _write_page(report_path, result, lake, settings, days[0], seed)
+                _write_page(report_path, result, lake, settings, days[-1], seed)
             finally:
                 lake.close()
     return result

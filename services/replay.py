@@ -18,6 +18,7 @@ import yaml
 from resources.duck_lake import DuckLake
 from resources.settings import Settings, load_settings, settings_path
 from services.in_process_runs import InProcessRuns
+from services.live_lane.lane import END_FILE
 from services.platform.environment import exports
 from services.platform.platform import Platform
 from services.process_environment import process_environment
@@ -183,8 +184,7 @@ def _result(
     for path in paths:
         if truth_path(path).exists():
             walls += find_walls(lake, settings, json.loads(truth_path(path).read_text("utf-8")).get("walls", []))
-    state = home / "live_lane.json"
-    books = json.loads(state.read_text("utf-8")).get("instruments", {}) if state.exists() else {}
+    books = json.loads((home / END_FILE).read_text("utf-8"))
     return ReplayResult(
         tables=summarize_tables(lake, TABLES),
         days=days,

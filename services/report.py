@@ -127,7 +127,7 @@ def _pictures(pictures: Sequence[Picture]) -> str:
         f"src='data:image/png;base64,{b64encode(picture.png).decode('ascii')}'>"
         for picture in pictures
     )
-    return f"<h2>Profiles at the end of the last day</h2><div class='pictures'>{images}</div>"
+    return f"<h2>Profiles at their newest minute</h2><div class='pictures'>{images}</div>"
 
 
 def _walls(walls: Sequence[Wall]) -> str:

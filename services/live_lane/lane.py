@@ -34,6 +34,8 @@ from signal_assets.market.stream_codec import decode
 from signal_assets.market.tables import FEATURES
 
 STATE_FILE: Final = "live_lane.json"
+END_FILE: Final = "live_lane_end.json"
+"""Each instrument's book and counters as they stood when the last lane of this home stopped."""
 LOCK_FILE: Final = "live_lane.lock"
 SPILL_FOLDER: Final = "spill"
 STOP_SECONDS: Final = 5.0
@@ -159,6 +161,8 @@ class LiveLane:
         await self.server.stop()
         await self._client.aclose()
         (self._home / STATE_FILE).unlink(missing_ok=True)
+        books = {key: lane.instrument_state(key) for lane in self.lanes for key in lane.instruments}
+        _write_whole(self._home / END_FILE, books)
         log.info("live lane stopped", records_added=self.measurements.records_added)
 
     async def _start_server(self) -> None:
@@ -172,10 +176,7 @@ class LiveLane:
             "metrics": f"http://{HOST}:{metrics}/metrics",
             "health": f"http://{HOST}:{health}/health",
         }
-        path = self._home / STATE_FILE
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(state) + "\n", "utf-8")
-        temporary.replace(path)
+        _write_whole(self._home / STATE_FILE, state)
         log.info("live lane serves", redis=masked_url(self._redis_url), **state)
 
     async def _work(self, by_venue: Mapping[str, Sequence[Instrument]]) -> None:
@@ -270,3 +271,10 @@ async def _cancel(*tasks: "asyncio.Task[Any]") -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(content) + "\n", "utf-8")
+    temporary.replace(path)

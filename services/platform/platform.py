@@ -226,6 +226,8 @@ class Platform:
         return ChildProcess(name, command, environment=environment, log=self._log(name), **options)
 
     def _dagster_children(self, ui_port: int | None) -> list[Child]:
+        if not self._with_daemon and ui_port is None:
+            return []  # nobody would ask the code server
         module = self._definitions_module
         code_socket = socket_folder(self.home) / "code.sock"
         workspace = str(write_workspace(self.home, code_socket, module))

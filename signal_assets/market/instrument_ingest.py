@@ -440,6 +440,8 @@ class InstrumentIngest:
             "coverage_low": self.book.coverage_low,
             "coverage_high": self.book.coverage_high,
             "levels": self.book.size,
+            "best_bid": self.book.best_bid,
+            "best_ask": self.book.best_ask,
             "sequence_gaps": self.sequence_gaps,
             "resyncs": self.resyncs,
             "crossed": self.crossed,

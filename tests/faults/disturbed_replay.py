@@ -17,7 +17,7 @@ from resources.duck_lake import DuckLake
 from resources.redis_keys import market_features
 from resources.redis_streams import StreamReader, open_redis
 from resources.settings import Settings
-from services.backfills import Backfills
+from services.in_process_runs import InProcessRuns
 from services.platform.environment import exports
 from services.platform.platform import Platform
 from services.process_environment import process_environment
@@ -77,9 +77,8 @@ def replay(
             assert death is not None, f"the fault did not happen: {fault}"
             raw = {table.name: lake.read(table) for table in RAW_TABLES}
             forward = {table.name: lake.read(table) for table in DERIVED_TABLES}
-            with Backfills(platform.addresses) as backfills:
-                for _ in backfills.watch(backfills.launch(days[0], days[-1], []), poll_seconds=0.3):
-                    pass
+            with InProcessRuns() as runs:  # what the back-fill job does, without waiting for the daemon's half minute
+                runs.days(days)
             beyond = death.reached - (fault.moment == "before")
             streamed = [when for when, tail in seen if when > death.time and tail > beyond]
             committed = [when for when, end in commits(lake, watched_asset) if when > death.time and end > beyond]

@@ -30,7 +30,7 @@ def asset_jobs(assets: Sequence[AssetsDefinition]) -> list[UnresolvedAssetJobDef
         define_asset_job(
             TACTICAL,
             selection=everything - AssetSelection.all_asset_checks(),
-            description="Take in what the streams hold and compute forward to the watermark; the stream sensor starts it.",
+            description="Take in what the streams hold, compute forward to the watermark; the stream sensor starts it.",
             tags={QUEUE_TAG: "tactical", MAX_RUNTIME_TAG: "600"},
             executor_def=in_process_executor,
         ),

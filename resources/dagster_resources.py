@@ -1,7 +1,7 @@
 """What Dagster hands to assets and sensors: the lake, the streams, the settings – each opened at first use.
 
-Belongs here: the real resources. Tests hand ``build_defs`` others with the same methods. Does not belong here: how a lake
-or a stream works.
+Belongs here: the real resources. Tests hand ``build_defs`` others with the same methods. Does not belong here: how a
+lake or a stream works.
 """
 
 import os

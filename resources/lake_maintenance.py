@@ -1,7 +1,7 @@
 """Keeping DuckLake small and fast.
 
-Belongs here: flushing inlined rows, merging files, expiring snapshots, removing files nobody needs. Does not belong here:
-when it happens (``sensors``).
+Belongs here: flushing inlined rows, merging files, expiring snapshots, removing files nobody needs. Does not belong
+here: when it happens (``sensors``).
 """
 
 from datetime import timedelta

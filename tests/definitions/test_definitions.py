@@ -1,4 +1,4 @@
-"""The real code location, assembled with fakes: it loads, it runs, and its face to the world changes only on purpose."""
+"""The real code location, assembled with fakes: it loads, it runs, and what it shows changes only on purpose."""
 
 import json
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ class Location:
         return self.run("tactical", partition_key=day, tags={GROUP_TAG: "crypto", END_TAG: str(end)})
 
     def record(self, minutes: range) -> None:
-        """What a live lane would have written: a market around 60,000 with a trade every second, late ones among them."""
+        """What a live lane would have written: a market around 60,000, a trade every second, late ones among them."""
         for minute in minutes:
             start = MIDNIGHT + minute * MINUTE
             trades, features = [], []
@@ -72,8 +72,10 @@ class Location:
                 trades.append((KEY, number, time, time + 5, price, UNIT * (1 + number % 5), number % 2 == 0, late, 0))
                 bid, ask = np.array([59_999 * UNIT]), np.array([60_012 * UNIT])
                 features.append(
-                    (KEY, time, 59_999 * UNIT, 60_012 * UNIT, UNIT, UNIT, bid, bid, ask, ask, 60_005.5, 13 * UNIT)
-                    + (0.0, 0.0, 0.0, 0, 1, UNIT, 0, price, number)
+                    (
+                        *(KEY, time, 59_999 * UNIT, 60_012 * UNIT, UNIT, UNIT, bid, bid, ask, ask, 60_005.5, 13 * UNIT),
+                        *(0.0, 0.0, 0.0, 0, 1, UNIT, 0, price, number),
+                    )
                 )
             levels = np.arange(59_999, 59_900, -1) * UNIT
             quantity = np.where(np.arange(99) == 40, 90 * UNIT, UNIT)

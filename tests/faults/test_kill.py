@@ -96,15 +96,6 @@ def outside(rows: pd.DataFrame, table: Table, gaps: pd.DataFrame) -> pd.DataFram
     return rows[~inside].reset_index(drop=True)
 
 
-def without_later_coverage(rows: pd.DataFrame, until: int) -> pd.DataFrame:
-    """How far the book is completely known: a new live lane knows that from the snapshot it began with, not from ours.
-
-    The levels themselves, all of them, are still compared.
-    """
-    later = rows["event_time"] > until
-    return rows.assign(**{name: rows[name].mask(later, 0) for name in ("coverage_low", "coverage_high")})
-
-
 def check_raw(market: Market, found: Disturbed) -> None:
     """Every trade once; all raw rows as if nothing had happened, but for the gaps that say so themselves."""
     trades = found.raw[TRADES.name]
@@ -114,10 +105,6 @@ def check_raw(market: Market, found: Disturbed) -> None:
     for table in (TRADES, FEATURES, DEPTH_SNAPSHOTS):
         expected = outside(raw_of(market.undisturbed.frame(table), table), table, gaps)
         actual = outside(raw_of(found.raw[table.name], table), table, gaps)
-        if table is DEPTH_SNAPSHOTS and len(gaps):
-            expected, actual = (
-                without_later_coverage(rows, int(gaps["gap_start"].min())) for rows in (expected, actual)
-            )
         pd.testing.assert_frame_equal(actual, expected, check_exact=True, obj=table.name)
     # A gap is no excuse for a wrong trade: only whether it came too late for its grid point may be another.
     everything = [name for name in TRADES.value_columns if name != "late"]

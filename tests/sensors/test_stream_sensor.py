@@ -46,7 +46,9 @@ class Bench:
 
     def tick(self) -> SensorResult:
         context = build_sensor_context(
-            instance=self.instance, cursor=self.cursor, repository_def=self.repository,
+            instance=self.instance,
+            cursor=self.cursor,
+            repository_def=self.repository,
             resources={"lake": self.lake, "streams": OpenStreams(self.streams), "settings": self.settings},
         )
         result = self.sensor(context)

@@ -51,7 +51,9 @@ def decimal_loop(levels: Levels) -> Buckets:
 
 def arrays(levels: Levels) -> Arrays:
     """Levels in units of 1e-8, as the lake holds them."""
-    price, quantity = zip(*((parse_fixed(str(price)), parse_fixed(str(quantity))) for price, quantity in levels))
+    price, quantity = zip(
+        *((parse_fixed(str(price)), parse_fixed(str(quantity))) for price, quantity in levels), strict=True
+    )
     return np.array(price, np.int64), np.array(quantity, np.int64)
 
 

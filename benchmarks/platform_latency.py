@@ -165,6 +165,8 @@ class Measured:
     instruments: int = 0
     commits: int = 0
     behind: float = 0.0
+    machine: float = 0.0
+    """How busy all cores were, %, whoever kept them busy."""
 
 
 def _usage_over(platform: Platform, seconds: float) -> dict[str, tuple[float, float]]:
@@ -213,8 +215,9 @@ def measure_busy(seconds: float, venue: Sequence[str] = VENUE) -> Measured:
         with CommitWatch(platform.addresses) as watch:
             time.sleep(WARM_UP_SECONDS)
             behind, since = venue_behind(platform.venue_url), _now()
+            psutil.cpu_percent()
             measured = Measured(_usage_over(platform, seconds))
-            until = _now()
+            measured.machine, until = psutil.cpu_percent(), _now()
             _wait_for_progress(lake, settings, until - behind, SETTLE_SECONDS)
         moves = {asset: watch.moves(lake, asset) for asset in (RAW, *CHAIN)}
         lake.close()
@@ -276,8 +279,11 @@ def print_latencies(out: Console, busy: Measured, seconds: float) -> None:
             f"≤ {median_goal}, ≤ {tail_goal}",
         )
     out.print(table)
+    cores = psutil.cpu_count() or 1
+    ours = sum(cpu for cpu, _ in busy.usage.values()) / cores
     out.print(
-        f"{busy.commits} commits of raw rows; the venue's clock, {busy.behind:.2f} s behind ours, is what is measured by",
+        f"{busy.commits} commits of raw rows; timed by the venue's clock, {busy.behind:.2f} s behind ours; the machine's "
+        f"{cores} cores were {busy.machine:.0f} % busy meanwhile, {ours:.0f} % with this platform",
         soft_wrap=True,
     )
 

@@ -54,7 +54,9 @@ def stream_sensor(assets: Sequence[str], interval_seconds: int) -> SensorDefinit
     @sensor(
         name="stream_sensor",
         job_name=TACTICAL,
-        minimum_interval_seconds=interval_seconds,
+        # Dagster's daemon comes round every 5 s and counts from the tick's start, a moment after its own: with the very
+        # same 5 s every other round, by chance, would be too early by milliseconds.
+        minimum_interval_seconds=max(1, interval_seconds - 1),
         default_status=DefaultSensorStatus.RUNNING,
         description="Starts a tactical run for each group whose watermark has moved and that has none in flight.",
     )

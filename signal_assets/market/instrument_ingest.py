@@ -232,6 +232,10 @@ class InstrumentIngest:
         if self._reconciling is not None:
             self._compare_before(update)
         book.apply_update(update)
+        if len(update.bids) + len(update.asks) > self.settings.maximum_snapshot_levels:
+            self._note(
+                "many_levels", time, f"{len(update.bids)} bids and {len(update.asks)} asks in one diff, all kept"
+            )
         if book.usable:
             self.features.add_flow(book)
             if time > self._last_good:

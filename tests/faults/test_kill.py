@@ -74,12 +74,10 @@ def market(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Marke
     )
 
 
-def disturbed_replay(
-    market: Market, folder: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault, watched_asset: str
-) -> Disturbed:
+def disturbed_replay(market: Market, folder: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> Disturbed:
     monkeypatch.setenv("SIGNAL_CONFIG", str(market.settings_file))
     monkeypatch.setenv("SIGNAL_HOME", str(folder / "home"))
-    return replay(folder / "home", market.settings, market.recordings, DAYS, fault, watched_asset)
+    return replay(folder / "home", market.settings, market.recordings, DAYS, fault)
 
 
 def raw_of(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
@@ -144,7 +142,7 @@ def test_live_lane_killed_at_the_flush(
     market: Market, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: Moment
 ) -> None:
     fault = kill_live_lane(moment, market.undisturbed.first + FIRST_SECONDS, tmp_path / "killed")
-    found = disturbed_replay(market, tmp_path, monkeypatch, fault, asset_name(FEATURES))
+    found = disturbed_replay(market, tmp_path, monkeypatch, fault)
     assert {name: count for name, count in found.restarts.items() if count} == {"live_lane": 1}
     check_raw(market, found)
     (gap,) = found.raw[FEED_GAPS.name].to_dict("records")
@@ -154,19 +152,18 @@ def test_live_lane_killed_at_the_flush(
     assert gap["gap_start"] >= found.death.reached - 30 * SECOND
     assert found.raw[FEATURES.name]["time"].max() > gap["gap_end"] + MINUTE
     check_derived(market, found)
-    assert found.stream_recovery_seconds < RECOVERY_SECONDS
-    assert found.lake_recovery_seconds < RECOVERY_SECONDS
+    assert found.recovery_seconds < RECOVERY_SECONDS
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_worker_killed_at_the_commit(
     market: Market, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: Moment
 ) -> None:
-    asset = asset_name(TRADES)
-    fault = kill_tactical_worker(moment, market.undisturbed.first + FIRST_SECONDS, tmp_path / "killed", asset)
-    found = disturbed_replay(market, tmp_path, monkeypatch, fault, asset)
+    at = market.undisturbed.first + FIRST_SECONDS
+    fault = kill_tactical_worker(moment, at, tmp_path / "killed", asset_name(TRADES))
+    found = disturbed_replay(market, tmp_path, monkeypatch, fault)
     assert {name: count for name, count in found.restarts.items() if count} == {"worker_tactical": 1}
     assert found.raw[FEED_GAPS.name].empty
     check_raw(market, found)
     check_derived(market, found)
-    assert found.lake_recovery_seconds < RECOVERY_SECONDS
+    assert found.recovery_seconds < RECOVERY_SECONDS

@@ -282,8 +282,8 @@ def print_latencies(out: Console, busy: Measured, seconds: float) -> None:
     cores = psutil.cpu_count() or 1
     ours = sum(cpu for cpu, _ in busy.usage.values()) / cores
     out.print(
-        f"{busy.commits} commits of raw rows; timed by the venue's clock, {busy.behind:.2f} s behind ours; the machine's "
-        f"{cores} cores were {busy.machine:.0f} % busy meanwhile, {ours:.0f} % with this platform",
+        f"{busy.commits} commits of raw rows; timed by the venue's clock, {busy.behind:.2f} s behind ours; the "
+        f"machine's {cores} cores were {busy.machine:.0f} % busy meanwhile, {ours:.0f} % with this platform",
         soft_wrap=True,
     )
 

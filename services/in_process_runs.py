@@ -30,7 +30,8 @@ class RunFailedError(RuntimeError):
 class InProcessRuns:
     """Executes the code location's jobs here; one at a time.
 
-    The location is loaded by name, as Dagster's own processes load it.
+    The location is loaded by name, as Dagster's own processes load it. Not to be used beside a running daemon: its run
+    monitoring would take a run without a worker for a dead one.
     """
 
     def __init__(self, module: str = DEFAULT_DEFINITIONS) -> None:

@@ -337,13 +337,16 @@ class DuckLakeTransaction:
             return 0
         rows = table.conform(frame.drop_duplicates(subset=list(table.key), keep="first"))
         keys = ", ".join(table.key)
-        days = sorted({date_of(int(time)) for time in rows[table.time].unique()}) if table.time else []
+        inside, parameters = "", list[object]()
+        if table.time is not None:
+            # A row's time follows from its key, so a repeat can only stand where the new rows stand.
+            first, last = int(rows[table.time].min()), int(rows[table.time].max())
+            inside, parameters = _conditions(table, first - 1, last, None, late=True)
         with self._staged(table, rows) as staged:
-            inside = f" WHERE {DAY_COLUMN} IN ({', '.join('?' for _ in days)})" if days else ""
             count = self._lake._execute(
                 f"INSERT INTO {CATALOG}.{table.name} BY NAME SELECT {staged}.* FROM {staged} "  # noqa: S608
-                f"ANTI JOIN (SELECT {keys} FROM {CATALOG}.{table.name}{inside}) known USING ({keys})",
-                list(days),
+                f"ANTI JOIN (SELECT {keys} FROM {CATALOG}.{table.name} {inside}) known USING ({keys})",
+                parameters,
             ).fetchone()
         return int(count[0]) if count else 0
 

@@ -168,10 +168,10 @@ def _run(
         lake.ensure([derivation.table, *(item.table for item in derivation.inputs)])
         if isinstance(covers, Forward):
             instruments = settings.groups[covers.group]
-            work = forward(lake, derivation, covers.group, instruments, end=covers.end, run_id=context.run_id)
+            work = forward(lake, derivation, covers.group, instruments, end=covers.end, run_id=context.run.run_id)
             return report(derivation.table, [work])
         done = [
-            recompute_day(lake, derivation, group, instruments, day=day, run_id=context.run_id)
+            recompute_day(lake, derivation, group, instruments, day=day, run_id=context.run.run_id)
             for day in covers.days
             for group, instruments in settings.groups.items()
         ]

@@ -95,7 +95,7 @@ def _raw_asset(table: Table, feeds: list[AssetKey]) -> AssetsDefinition:
             return report(table, [_count_day(opened, table, covers)])
         raw = raw_table(table, settings.load(), covers.group)
         try:
-            work = take_in(opened, streams.open(), raw, covers.group, end=covers.end, run_id=context.run_id)
+            work = take_in(opened, streams.open(), raw, covers.group, end=covers.end, run_id=context.run.run_id)
         except LakeError as error:
             raise Failure(description=str(error), allow_retries=False) from error
         return report(table, [work])

@@ -12,7 +12,7 @@ from typing import Protocol
 import pandas as pd
 import structlog
 
-from resources.lake import Lake, LakeError, Offset, Progress
+from resources.lake import Lake, LakeError, LakeTransaction, Offset, Progress
 from resources.redis_streams import StreamEntry
 from signal_assets.derivation import WorkDone, asset_name
 from signal_assets.event_time import day_start, iso
@@ -53,9 +53,10 @@ class RawTable:
 
 
 def take_in(lake: Lake, streams: MarketStreams, raw: RawTable, group: str, *, end: int, run_id: str) -> WorkDone:
-    """Append everything the streams hold, then move the table's progress to ``end``.
+    """Append everything the streams hold and move the table's progress to ``end``.
 
-    The offset is read inside the transaction, under the lock, so two runs cannot take the same entry twice; rows are
+    Rows of all instruments, their offsets and the progress are one transaction as long as they fit into one batch. An
+    offset is compared inside the transaction, under the lock, so two runs cannot take the same entry twice; rows are
     anti-joined on their key besides, so a repeated entry changes nothing. Streams are trimmed below the committed
     offset.
 
@@ -63,45 +64,89 @@ def take_in(lake: Lake, streams: MarketStreams, raw: RawTable, group: str, *, en
     ------
     LakeError
         If Redis has no generation id: no live lane ever wrote to it.
+    StaleExpectationError
+        If another run took entries of the same streams meanwhile.
     """
     began = time.perf_counter()
     done = WorkDone()
     generation = streams.generation()
     if generation is None:
         raise LakeError(f"{raw.asset}: no live lane has written to this Redis yet")
-    for key in raw.stream_keys.values():
-        _drain(lake, streams, raw, key, generation, run_id, done)
-    _advance(lake, streams, raw, group, end, run_id, done)
+    cursors = [
+        cursor
+        for key in raw.stream_keys.values()
+        if (cursor := _Cursor.at(lake, streams, key, generation, done)) is not None
+    ]
+    before = lake.progress(raw.asset, group)
+    origin = before.origin if before is not None else day_start(end)
+    done.start = before.progress if before is not None else origin
+    done.end = max(end, done.start)
+    while True:
+        batches = [(cursor, cursor.read(streams, raw.entries_per_transaction)) for cursor in cursors]
+        batches = [(cursor, entries) for cursor, entries in batches if entries]
+        last = all(cursor.exhausted for cursor in cursors)
+        moves = last and (before is None or before.progress < end)
+        if batches or moves:
+            with lake.transaction(asset=raw.asset, run_id=run_id) as unit:
+                _write(unit, raw, batches, generation, done)
+                if moves:
+                    unit.advance(raw.asset, group, before, Progress(origin, end))
+            done.snapshot_id = unit.snapshot_id
+            for cursor, entries in batches:
+                streams.trim_below(cursor.key, entries[-1].id)
+        if last:
+            break
     done.seconds = time.perf_counter() - began
     return done
 
 
-def _drain(
-    lake: Lake, streams: MarketStreams, raw: RawTable, key: str, generation: str, run_id: str, done: WorkDone
+@dataclass
+class _Cursor:
+    """How far one stream has been read in this run, and how far it is to be read: the tail it had at the start."""
+
+    key: str
+    tail: int
+    committed: Offset | None
+    position: int | None
+    exhausted: bool = False
+
+    @classmethod
+    def at(cls, lake: Lake, streams: MarketStreams, key: str, generation: str, done: WorkDone) -> "_Cursor | None":
+        tail = streams.tail(key)
+        if tail is None:
+            return None
+        committed = lake.offset(key)
+        return cls(key, tail, committed, _position(committed, generation, tail, key, done))
+
+    def read(self, streams: MarketStreams, count: int) -> list[StreamEntry]:
+        entries: list[StreamEntry] = []
+        if not self.exhausted and (self.position is None or self.position < self.tail):
+            entries = streams.read_after(self.key, self.position, count)
+        if entries:
+            self.position = entries[-1].id
+        self.exhausted = not entries or entries[-1].id >= self.tail
+        return entries
+
+
+def _write(
+    unit: LakeTransaction,
+    raw: RawTable,
+    batches: Sequence[tuple[_Cursor, Sequence[StreamEntry]]],
+    generation: str,
+    done: WorkDone,
 ) -> None:
-    """Take in one stream up to the tail it has now, in bounded batches."""
-    tail = streams.tail(key)
-    if tail is None:
-        return
-    committed = lake.offset(key)
-    position = _position(committed, generation, tail, key, done)
-    while position is None or position < tail:
-        entries = streams.read_after(key, position, raw.entries_per_transaction)
-        if not entries:
-            return
-        frames = [decode(raw.table, entry.fields["data"]) for entry in entries]
+    frames = [decode(raw.table, entry.fields["data"]) for _, entries in batches for entry in entries]
+    frames = [frame for frame in frames if len(frame)]
+    if frames:
         rows = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-        position = entries[-1].id
-        moved = Offset(generation, position)
-        with lake.transaction(asset=raw.asset, run_id=run_id) as unit:
-            added = unit.append(raw.table, rows)
-            unit.move_offset(key, committed, moved)
-        committed = moved
+        added = unit.append(raw.table, rows)
         done.add(raw.table, rows, added)
         done.details["repeated_rows"] = int(done.details.get("repeated_rows", 0)) + len(rows) - added
-        done.windows += 1
-        done.snapshot_id = unit.snapshot_id
-        streams.trim_below(key, position)
+    for cursor, entries in batches:
+        moved = Offset(generation, entries[-1].id)
+        unit.move_offset(cursor.key, cursor.committed, moved)
+        cursor.committed = moved
+    done.windows += 1
 
 
 def _position(committed: Offset | None, generation: str, tail: int, key: str, done: WorkDone) -> int | None:
@@ -114,19 +159,6 @@ def _position(committed: Offset | None, generation: str, tail: int, key: str, do
     log.warning(f"redis_{happened}", stream=key, committed=committed.last_id, tail=tail)
     done.details["streams_read_from_the_beginning"] = int(done.details.get("streams_read_from_the_beginning", 0)) + 1
     return None
-
-
-def _advance(
-    lake: Lake, streams: MarketStreams, raw: RawTable, group: str, end: int, run_id: str, done: WorkDone
-) -> None:
-    before = lake.progress(raw.asset, group)
-    origin = before.origin if before is not None else day_start(end)
-    done.start = before.progress if before is not None else origin
-    done.end = max(end, done.start)
-    if before is None or before.progress < end:
-        with lake.transaction(asset=raw.asset, run_id=run_id) as unit:
-            unit.advance(raw.asset, group, before, Progress(origin, end))
-        done.snapshot_id = unit.snapshot_id
 
 
 def stream_watermark(streams: MarketStreams, feature_keys: Sequence[str]) -> int | None:

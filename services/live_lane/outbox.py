@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import redis.exceptions
 import structlog
-from signal_assets.market.ingest import Output
 
 from resources.redis_keys import MARKET_GENERATION
 from resources.redis_streams import open_async_redis
@@ -24,6 +23,7 @@ from services.live_lane.batch import AUTOMATIC_ID, Addition, Batch, BatchError
 from services.live_lane.measurements import Measurements
 from services.live_lane.pending import Pending
 from services.live_lane.spill import Spill, SpillFullError
+from signal_assets.market.ingest import Output
 
 REDIS_ERRORS: Final = (redis.exceptions.RedisError, OSError, TimeoutError)
 FIRST_RETRY: Final = 0.05

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from signal_assets.market.ingest import Output
-from signal_assets.market.stream_codec import encode
-
 from resources.redis_keys import DEPTH, FEATURES, GAPS, TRADES, market_stream
 from resources.redis_streams import entry_id
 from services.live_lane.batch import Addition, Batch
 from signal_assets.market import tables
+from signal_assets.market.ingest import Output
+from signal_assets.market.stream_codec import encode
 from signal_assets.table import Table
 
 Row = tuple[Any, ...]

@@ -1,4 +1,4 @@
-"""The asset jobs: tactical work, day runs, back-fills.
+"""The asset jobs: tactical work, day runs, back-fills; each but the day close is named after its queue.
 
 Belongs here: which assets run together, on which queue, for how long at most. Does not belong here: what starts them
 (``sensors``).
@@ -10,13 +10,11 @@ from typing import Final
 from dagster import AssetsDefinition, AssetSelection, define_asset_job, in_process_executor
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-QUEUE_TAG: Final = "dagster-celery/queue"
+from resources.run_queues import BACKFILL, QUEUE_TAG, TACTICAL
+
 MAX_RUNTIME_TAG: Final = "dagster/max_runtime"
 
-TACTICAL: Final = "tactical"
 DAY_CLOSE: Final = "day_close"
-BACKFILL: Final = "backfill"
-MAINTENANCE: Final = "maintenance"
 
 RAW_STAGE: Final = "market"
 
@@ -31,21 +29,21 @@ def asset_jobs(assets: Sequence[AssetsDefinition]) -> list[UnresolvedAssetJobDef
             TACTICAL,
             selection=everything - AssetSelection.all_asset_checks(),
             description="Take in what the streams hold, compute forward to the watermark; the stream sensor starts it.",
-            tags={QUEUE_TAG: "tactical", MAX_RUNTIME_TAG: "600"},
+            tags={QUEUE_TAG: TACTICAL, MAX_RUNTIME_TAG: "600"},
             executor_def=in_process_executor,
         ),
         define_asset_job(
             DAY_CLOSE,
             selection=derived | checks,
             description="Recompute a closed day from raw, late rows included, and check it.",
-            tags={QUEUE_TAG: "backfill", MAX_RUNTIME_TAG: "3600"},
+            tags={QUEUE_TAG: BACKFILL, MAX_RUNTIME_TAG: "3600"},
             executor_def=in_process_executor,
         ),
         define_asset_job(
             BACKFILL,
             selection=derived | checks,
             description="Recompute any range of closed days in a single run.",
-            tags={QUEUE_TAG: "backfill", MAX_RUNTIME_TAG: "21600"},
+            tags={QUEUE_TAG: BACKFILL, MAX_RUNTIME_TAG: "21600"},
             executor_def=in_process_executor,
         ),
     ]

@@ -18,10 +18,11 @@ from dagster import (
     op,
 )
 
-from jobs.asset_jobs import MAINTENANCE, MAX_RUNTIME_TAG, QUEUE_TAG
+from jobs.asset_jobs import MAX_RUNTIME_TAG
 from resources.duck_lake import DuckLake
 from resources.lake import LakeError, LakeSource
 from resources.lake_maintenance import maintain
+from resources.run_queues import MAINTENANCE, QUEUE_TAG
 
 KEEP_DAYS: Final = 30
 RUNS_PER_PASS: Final = 500
@@ -59,7 +60,7 @@ def maintenance_job() -> JobDefinition:
 
     @job(
         name=MAINTENANCE,
-        tags={QUEUE_TAG: "maintenance", MAX_RUNTIME_TAG: "3600"},
+        tags={QUEUE_TAG: MAINTENANCE, MAX_RUNTIME_TAG: "3600"},
         executor_def=in_process_executor,
         description="Tidy the lake and purge old runs.",
     )

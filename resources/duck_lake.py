@@ -14,19 +14,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
-import numpy as np
 import pandas as pd
 import psycopg2
-import pyarrow as pa
-import pyarrow.compute as pc
 import structlog
 
-from resources.arrow_money import decode_money, decode_money_lists, encode_money, encode_money_lists
+from resources.arrow_rows import decode_rows, encode_rows
 from resources.lake import Lake, LakeBusyError, LakeError, Offset, Progress, StaleExpectationError
 from resources.platform_tables import OFFSETS, PROGRESS
 from resources.platform_tables import TABLES as PLATFORM_TABLES
 from resources.settings import Addresses
-from signal_assets.event_time import DAY, date_of
+from signal_assets.event_time import date_of
 from signal_assets.table import DAY_COLUMN, Column, ColumnType, Table
 from signal_assets.window import Window
 
@@ -36,13 +33,6 @@ CATALOG: Final = "lake"
 WRITE_LOCK: Final = 0x51674C61  # any constant will do; one lock per catalog database
 INLINED_ROWS: Final = 2_000
 """Rows up to which a write stays in the catalog until maintenance flushes it to Parquet."""
-
-_PRECISION: Final = {
-    ColumnType.PRICE: 18,
-    ColumnType.PRICES: 18,
-    ColumnType.QUANTITY: 38,
-    ColumnType.QUANTITIES: 38,
-}
 
 
 def extension_path(name: str) -> Path:
@@ -253,7 +243,7 @@ class DuckLake(Lake):
         )
         with self._guard:
             arrow = self._execute(sql, parameters).to_arrow_table()
-        return _decode(arrow, wanted, table.name)
+        return decode_rows(arrow, wanted, table.name)
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Rows of a reading statement of our own, as Python values (tests, checks and reports)."""
@@ -365,7 +355,7 @@ class DuckLakeTransaction:
     @contextmanager
     def _staged(self, table: Table, rows: pd.DataFrame) -> Iterator[str]:
         connection = self._lake.connection()
-        connection.register("staged_rows", _encode(table, rows))
+        connection.register("staged_rows", encode_rows(table, rows))
         try:
             yield "staged_rows"
         finally:
@@ -476,55 +466,6 @@ def _conditions(
     if not late and any(column.name == "late" for column in table.columns):
         conditions.append("NOT late")
     return (f"WHERE {' AND '.join(conditions)}" if conditions else ""), parameters
-
-
-def _encode(table: Table, rows: pd.DataFrame) -> pa.Table:
-    arrays: dict[str, pa.Array] = {}
-    for column in table.columns:
-        series = rows[column.name]
-        precision = _PRECISION.get(column.type, 0)
-        if column.type.is_list:
-            arrays[column.name] = encode_money_lists([np.asarray(item, dtype=np.int64) for item in series], precision)
-        elif column.type.is_money and not column.nullable:
-            arrays[column.name] = encode_money(series.to_numpy(dtype=np.int64), precision)
-        elif column.type.is_money:
-            present = pa.array(series.notna().to_numpy())
-            values = encode_money(series.fillna(0).to_numpy(dtype=np.int64), precision)
-            arrays[column.name] = pc.if_else(present, values, pa.scalar(None, values.type))
-        elif column.type is ColumnType.TIME:
-            arrays[column.name] = pa.array(series.to_numpy(dtype=np.int64)).cast(pa.timestamp("us", tz="UTC"))
-        else:
-            arrays[column.name] = pa.array(series, from_pandas=column.nullable)
-    if table.time is not None:
-        days = (rows[table.time].to_numpy(dtype=np.int64) - 1) // DAY
-        arrays[DAY_COLUMN] = pa.array(days.astype(np.int32), type=pa.int32()).cast(pa.date32())
-    return pa.table(arrays)
-
-
-def _decode(arrow: pa.Table, columns: Sequence[Column], table: str) -> pd.DataFrame:
-    out: dict[str, Any] = {}
-    for column in columns:
-        chunked = arrow.column(column.name)
-        array = chunked.combine_chunks() if chunked.num_chunks != 1 else chunked.chunk(0)
-        where = f"{table}.{column.name}"
-        if column.type.is_list:
-            lists = decode_money_lists(array, where)
-            holder = np.empty(len(lists), dtype=object)
-            holder[:] = lists
-            out[column.name] = holder
-        elif column.type.is_money and column.nullable:
-            mask = np.asarray(array.is_null())
-            filled = array.fill_null(0)
-            out[column.name] = pd.arrays.IntegerArray(decode_money(filled, where), mask)
-        elif column.type.is_money:
-            out[column.name] = decode_money(array, where)
-        elif column.type is ColumnType.TEXT:
-            out[column.name] = array.to_pandas().astype("str").array
-        elif column.type.dtype == "int64" and column.nullable:
-            out[column.name] = array.to_pandas().astype("Int64").array
-        else:
-            out[column.name] = np.asarray(array.to_numpy(zero_copy_only=False), dtype=column.type.dtype)
-    return pd.DataFrame(out)
 
 
 def _literal(text: str) -> str:

@@ -18,8 +18,9 @@ from dagster import (
     schedule,
 )
 
-from jobs.asset_jobs import DAY_CLOSE, MAINTENANCE
+from jobs.asset_jobs import DAY_CLOSE
 from resources.lake import LakeSource
+from resources.run_queues import MAINTENANCE
 from sensors.stream_sensor import IN_FLIGHT
 from signal_assets.derivation import watermark_of
 from signal_assets.event_time import DAY, iso, start_of_date

@@ -23,8 +23,8 @@ from dagster import (
     sensor,
 )
 
-from jobs.asset_jobs import TACTICAL
 from resources.lake import LakeSource
+from resources.run_queues import TACTICAL
 from signal_assets.event_time import date_of, iso
 from signal_assets.market.assets import StreamsSource
 from signal_assets.materialization import SettingsSource

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 from dagster import DagsterRunStatus
 from dagster_graphql import DagsterGraphQLClient
 
-from jobs.asset_jobs import BACKFILL
 from resources.dagster_resources import StreamsResource
 from resources.duck_lake import DuckLake, process_lake
 from resources.redis_keys import market_features
+from resources.run_queues import BACKFILL
 from resources.settings import Settings, load_settings
 from services.in_process_runs import RANGE_END, RANGE_START
 from services.platform.environment import exports

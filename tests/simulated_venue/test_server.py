@@ -201,6 +201,11 @@ async def test_the_clock_waits_for_clients_or_does_not(instruments: tuple[Instru
         assert (heard, type(ending)) == ([], FeedEndedError)
 
 
+async def test_the_clock_is_the_markets_before_anybody_listens(instruments: tuple[Instrument, ...]) -> None:
+    async with connected(SimulatedVenue(market(instruments)), instruments) as binance:
+        assert abs(await binance.server_time() - DEFAULT_START) < 5 * SECOND
+
+
 async def test_two_subscribers_hear_the_same_market(instruments: tuple[Instrument, ...]) -> None:
     btc, rest = instruments[:1], instruments[1:]
     async with SimulatedVenue(market(instruments), speed=math.inf, subscribers=2) as venue:

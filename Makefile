@@ -24,9 +24,9 @@ demo: $(RUNTIME)  ## the whole path on a simulated venue: summary, report.html, 
 up: $(RUNTIME)  ## platform, live lane and Dagster UI on 127.0.0.1:3000, until Ctrl-C
 	$(BIN)/signals up
 
-test: $(DEVELOP) browser  ## every test, with line coverage
+test: $(DEVELOP)  ## every test but those in the browser (ui-test), with line coverage
 	@mkdir -p artifacts
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=xml:artifacts/coverage.xml $(if $(BROWSER),,-m "not browser")
+	$(BIN)/python -m pytest -m "not browser" --cov --cov-report=term --cov-report=xml:artifacts/coverage.xml
 
 test-fast: $(DEVELOP)  ## what takes seconds
 	$(BIN)/python -m pytest -q -m "not slow and not browser"

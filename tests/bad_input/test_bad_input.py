@@ -34,6 +34,8 @@ from signal_assets.market.messages import DepthSnapshot, MalformedMessageError
 from signal_assets.market.stream_codec import decode
 from tests.live_lane.conftest import RedisServer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 ONE = 100_000_000
 BTC = Instrument(

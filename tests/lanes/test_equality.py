@@ -140,12 +140,14 @@ def test_the_recording_in_even_windows(recorded: tuple[RawRows, Settings], step:
     check_cut(raw, settings, until_the_end(raw, cuts(raw, step)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_recording_in_random_windows(recorded: tuple[RawRows, Settings], seed: int) -> None:
     raw, settings = recorded
     check_cut(raw, settings, until_the_end(raw, random_cuts(raw, seed, longest=100)))
 
 
+@pytest.mark.slow
 def test_three_days_fill_every_table(generated: tuple[RawRows, Settings]) -> None:
     raw, settings = generated
     check_minima(raw, settings, MINIMA_OF_THREE_DAYS)
@@ -156,6 +158,7 @@ def test_three_days_fill_every_table(generated: tuple[RawRows, Settings]) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # the same code runs a hundred thousand times; tracing it doubles the time
 @pytest.mark.parametrize("step", [10 * SECOND, MINUTE])
 def test_three_days_in_even_windows(generated: tuple[RawRows, Settings], step: int) -> None:
     raw, settings = generated
@@ -163,6 +166,7 @@ def test_three_days_in_even_windows(generated: tuple[RawRows, Settings], step: i
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_three_days_in_random_windows(generated: tuple[RawRows, Settings]) -> None:
     raw, settings = generated
     check_cut(raw, settings, random_cuts(raw, seed=5, longest=7_200))

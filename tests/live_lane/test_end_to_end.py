@@ -30,6 +30,8 @@ from signal_assets.market import tables
 from signal_assets.market.stream_codec import decode
 from signal_assets.table import Table
 
+pytestmark = pytest.mark.slow
+
 KEY = "BTCUSDT.BINANCE"
 CONFIGURATION = """
 instruments:

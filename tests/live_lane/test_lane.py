@@ -18,6 +18,8 @@ from signal_assets.event_time import SECOND
 from signal_assets.market import tables
 from signal_assets.market.stream_codec import decode
 
+pytestmark = pytest.mark.slow
+
 
 def settings_for(venue: SimulatedVenue) -> Settings:
     settings = load_settings()

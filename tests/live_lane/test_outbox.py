@@ -27,6 +27,8 @@ from signal_assets.market import tables
 from signal_assets.market.ingest import Output
 from signal_assets.market.stream_codec import decode
 
+pytestmark = pytest.mark.slow
+
 ONE, TWO = "AAAUSD.BINANCE", "BBBUSD.BINANCE"
 START = 1_700_000_000 * SECOND
 

@@ -18,6 +18,8 @@ import pytest
 from services.live_lane.__main__ import mask_secrets
 from services.live_lane.measurements import Latency
 
+pytestmark = pytest.mark.slow
+
 CONFIGURATION = """
 instruments:
   - {{symbol: {symbol}, venue: {venue}, pair: BTC/USDT, tick_size: "0.01", lot_size: "0.00001", bucket_size: "1"}}

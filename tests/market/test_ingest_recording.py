@@ -16,6 +16,8 @@ from signal_assets.market import tables
 from signal_assets.market.ingest import IngestSettings, Output, SnapshotRequest, VenueIngest
 from signal_assets.market.messages import DepthSnapshot, DepthUpdate, Trade
 
+pytestmark = pytest.mark.slow
+
 BTC = Instrument("BTCUSDT", "BINANCE", "BTC/USDT", tick_size=1_000_000, lot_size=1_000)
 SECOND = 1_000_000
 FILES = ("btcusdt_20240808.gz", "btcusdt_20240809.gz")

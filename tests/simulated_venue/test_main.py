@@ -16,6 +16,8 @@ from services.simulated_venue.__main__ import main
 from services.simulated_venue.order_flow import OrderFlow
 from signal_assets.instrument import Instrument
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "services.simulated_venue"]
 

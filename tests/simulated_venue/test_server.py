@@ -31,6 +31,8 @@ from signal_assets.instrument import Instrument
 from signal_assets.market.messages import DepthSnapshot, DepthUpdate, MalformedMessageError, Trade
 from tests.simulated_venue.replayed import ReplayedBook, data_of, rest_answer
 
+pytestmark = pytest.mark.slow
+
 SMALL = FlowSettings(levels_per_side=80, trades_per_second=5)
 BTCUSDT = Instrument("BTCUSDT", "BINANCE", "BTC/USDT", 1_000_000, 1_000)
 

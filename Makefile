@@ -46,7 +46,7 @@ bench: $(DEVELOP)  ## latencies, throughput, CPU and memory, printed
 
 ui-test: $(DEVELOP) browser  ## Dagster's pages and our report in real Chromium
 	@mkdir -p artifacts
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest tests/browser
 
 clean:  ## caches and results; neither .venv nor .signal
 	rm -rf artifacts build dist htmlcov report.html .coverage .coverage.* *.egg-info

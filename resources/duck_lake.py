@@ -31,6 +31,9 @@ log = structlog.get_logger(__name__)
 
 CATALOG: Final = "lake"
 WRITE_LOCK: Final = 0x51674C61  # any constant will do; one lock per catalog database
+FIRST_ATTACH_LOCK: Final = 0x51674C62
+"""Two processes that attach an empty catalog at the same moment would both create its tables, and one would fail."""
+
 INLINED_ROWS: Final = 2_000
 """Rows up to which a write stays in the catalog until maintenance flushes it to Parquet."""
 
@@ -65,22 +68,35 @@ def connect(addresses: Addresses, *, read_only: bool = False) -> duckdb.DuckDBPy
         If PostgreSQL or the lake cannot be reached.
     """
     connection = duckdb.connect(":memory:", config={"threads": 2, "autoinstall_known_extensions": "false"})
+    mode = ", READ_ONLY" if read_only else ""
     try:
         for name in ("postgres_scanner", "ducklake"):
             connection.execute(f"LOAD '{extension_path(name)}'")
         connection.execute("SET TimeZone='UTC'")
         connection.execute("SET ducklake_max_retry_count=100")
-        mode = ", READ_ONLY" if read_only else ""
-        connection.execute(
-            f"ATTACH {_literal('ducklake:postgres:' + catalog_dsn(addresses))} AS {CATALOG} "
-            f"(DATA_PATH {_literal(addresses.lake_path)}, METADATA_SCHEMA '{CATALOG}', "
-            f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}{mode})"
-        )
+        with _alone_at_the_catalog(addresses):
+            connection.execute(
+                f"ATTACH {_literal('ducklake:postgres:' + catalog_dsn(addresses))} AS {CATALOG} "
+                f"(DATA_PATH {_literal(addresses.lake_path)}, METADATA_SCHEMA '{CATALOG}', "
+                f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}{mode})"
+            )
         connection.execute(f"USE {CATALOG}")
-    except duckdb.Error as error:
+    except (duckdb.Error, psycopg2.Error) as error:
         connection.close()
         raise LakeError(f"cannot open the lake at {addresses.lake_path}: {_first_line(error)}") from error
     return connection
+
+
+@contextmanager
+def _alone_at_the_catalog(addresses: Addresses) -> Iterator[None]:
+    """Attach one process after the other; the lock falls with its connection."""
+    lock = psycopg2.connect(catalog_dsn(addresses))
+    try:
+        lock.autocommit = True
+        lock.cursor().execute("SELECT pg_advisory_lock(%s)", (FIRST_ATTACH_LOCK,))
+        yield
+    finally:
+        lock.close()
 
 
 class DuckLake(Lake):

@@ -1,6 +1,7 @@
 """One set of promises, kept by both lakes: DuckLake on a real PostgreSQL, and the lake in memory."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -243,3 +244,12 @@ def test_the_session_zone_is_utc_whatever_the_machine_says(
         ("2024-08-08 00:30:00+00", date(2024, 8, 8))
     ]
     duck.close()
+
+
+def test_many_processes_may_open_an_empty_lake_at_once(addresses: Addresses) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        lakes = list(pool.map(lambda _: DuckLake(addresses), range(6)))
+        list(pool.map(lambda lake: lake.ensure(TABLES), lakes))
+        assert [lake.read(TRADES).empty for lake in lakes] == [True] * 6
+    for lake in lakes:
+        lake.close()

@@ -255,7 +255,7 @@ def test_ctrl_c_stops_it_cleanly_and_our_own_addresses_in_the_shell_do_not_matte
         assert process.wait(30) == 0
         assert process.stdout is not None
         assert process.stdout.read().splitlines()[-1] == "stopped"
-    assert {child["name"] for child in children} >= {"redis", "postgres", "code_server", "worker_tactical"}
+    assert {child["name"] for child in children} >= {"redis", "postgres", "worker_tactical"}
     assert all(gone(child["pid"]) for child in children)
     assert all(gone(member.pid) for member in family)
     assert not (home / "addresses.json").exists()
@@ -291,7 +291,6 @@ def test_definitions_that_cannot_be_imported_are_one_line(base: Path) -> None:
         base / "broken",
         load_settings(),
         with_ui=False,
-        with_daemon=False,
         with_workers=False,
         with_live_lane=False,
         definitions_module="tests.platform.no_such_module",

@@ -23,6 +23,7 @@ from tests.lanes.market_run import (
     RawRows,
     assert_equal,
     contents,
+    derivations,
     ingest,
     raw_lake,
     run_days,
@@ -158,6 +159,7 @@ def test_three_days_fill_every_table(generated: tuple[RawRows, Settings]) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 @pytest.mark.no_cover  # the same code runs a hundred thousand times; tracing it doubles the time
 @pytest.mark.parametrize("step", [10 * SECOND, MINUTE])
 def test_three_days_in_even_windows(generated: tuple[RawRows, Settings], step: int) -> None:
@@ -166,6 +168,7 @@ def test_three_days_in_even_windows(generated: tuple[RawRows, Settings], step: i
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 @pytest.mark.no_cover
 def test_three_days_in_random_windows(generated: tuple[RawRows, Settings]) -> None:
     raw, settings = generated
@@ -188,6 +191,7 @@ def test_half_an_hour_around_midnight_in_the_real_lake(addresses: Addresses, tmp
     raw = ingest(iter(flow), settings.groups["crypto"], settings)
     assert {row[4] for row in raw.rows[FEED_GAPS.name]} == {"sequence"}
     lake = DuckLake(addresses)
+    lake.ensure(derivation.table for derivation in derivations(settings))
     raw_lake(raw, lake)
     last = midnight + 16 * MINUTE
     run_forward(lake, settings, [*range(start + MINUTE, last, MINUTE), raw.watermark])

@@ -19,8 +19,8 @@ import psycopg2
 import structlog
 
 from resources.arrow_rows import decode_rows, encode_rows
-from resources.lake import Lake, LakeBusyError, LakeError, Offset, Progress, StaleExpectationError
-from resources.platform_tables import OFFSETS, PROGRESS
+from resources.lake import Lake, LakeBusyError, LakeError, Offset, Progress, StaleExpectationError, State
+from resources.platform_tables import OFFSETS, PROGRESS, STATES
 from resources.platform_tables import TABLES as PLATFORM_TABLES
 from resources.settings import Addresses
 from signal_assets.event_time import date_of
@@ -305,6 +305,12 @@ class DuckLake(Lake):
             log.info("lake_rollback", error=_first_line(error))
             self.close()
 
+    def snapshot(self) -> int:
+        """Id of the newest snapshot: what a read that begins now sees."""
+        with self._guard:
+            row = self._execute(f"FROM {CATALOG}.current_snapshot()").fetchone()
+        return int(row[0]) if row else 0
+
     def progress(self, asset: str, scope: str) -> Progress | None:
         """How far ``asset`` has come; None before its first write."""
         with self._guard:
@@ -315,6 +321,18 @@ class DuckLake(Lake):
                 [asset, scope],
             ).fetchone()
         return Progress(int(row[0]), int(row[1])) if row else None
+
+    def state(self, fold: str, scope: str, day_end: int | None = None) -> State | None:
+        """The rolling state of a fold, or that of a day's end; None if there is none."""
+        at = "kind = 'rolling'" if day_end is None else "kind = 'day_end' AND time = make_timestamptz(?)"
+        with self._guard:
+            self.ensure(())
+            row = self._execute(
+                f"SELECT kind, epoch_us(time), state FROM {CATALOG}.{STATES.name} "  # noqa: S608
+                f"WHERE fold = ? AND scope = ? AND {at}",
+                [fold, scope, *([] if day_end is None else [day_end])],
+            ).fetchone()
+        return State(fold, scope, row[0], int(row[1]), str(row[2])) if row else None
 
     def offset(self, stream: str) -> Offset | None:
         """How far ``stream`` has been taken in; None before the first entry."""
@@ -396,6 +414,18 @@ class DuckLakeTransaction:
         )
         self.moved = {"scope": scope, "progress": new.progress}
 
+    def keep_state(self, state: State) -> None:
+        """Keep a fold's state: in the place of the one rolling state, or of that of the same day's end."""
+        self._lake._execute(
+            f"DELETE FROM {CATALOG}.{STATES.name} WHERE fold = ? AND scope = ? AND kind = ? "  # noqa: S608
+            "AND (kind = 'rolling' OR time = make_timestamptz(?))",
+            [state.fold, state.scope, state.kind, state.time],
+        )
+        self._lake._execute(
+            f"INSERT INTO {CATALOG}.{STATES.name} VALUES (?, ?, ?, make_timestamptz(?), ?, ?)",  # noqa: S608
+            [state.fold, state.scope, state.kind, state.time, state.state, self._run_id],
+        )
+
     def offset(self, stream: str) -> Offset | None:
         """How far ``stream`` has been taken in, inside this transaction."""
         return self._lake.offset(stream)
@@ -460,7 +490,7 @@ def _select(column: Column) -> str:
 
 
 def _order(table: Table) -> list[str]:
-    names = [name for name in ("instrument",) if name in table.key]
+    names = [column.name for column in table.columns if column.name == "instrument"]
     names += [table.time] if table.time else []
     return [*names, *(name for name in table.key if name not in names)]
 

@@ -7,7 +7,7 @@ keeps the tables in DuckLake, ``memory_lake`` in arrays, and both pass the same 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pandas as pd
 
@@ -43,6 +43,21 @@ class Offset:
     last_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a fold remembered at a time: rolling (forward work goes on from it) or a day's end (the next day run does).
+
+    The two are kept apart: a day run that takes late rows in changes its day's end, and that reaches the next day by
+    the next day's run, not by forward work that is under way.
+    """
+
+    fold: str
+    scope: str
+    kind: Literal["rolling", "day_end"]
+    time: int
+    state: str
+
+
 class LakeTransaction(Protocol):
     """Writes that become visible together, or not at all."""
 
@@ -71,6 +86,9 @@ class LakeTransaction(Protocol):
         StaleExpectationError
             If it is not at ``expected``.
         """
+
+    def keep_state(self, state: State) -> None:
+        """Keep a fold's state: in the place of the one rolling state, or of that of the same day's end."""
 
     def offset(self, stream: str) -> Offset | None:
         """How far ``stream`` has been read, read inside the transaction."""
@@ -123,8 +141,14 @@ class Lake(Protocol):
     def transaction(self, *, asset: str, run_id: str) -> AbstractContextManager[LakeTransaction]:
         """One transaction under the write lock, with ``run_id`` as its commit message."""
 
+    def snapshot(self) -> int:
+        """Id of the newest snapshot: what a read that begins now sees."""
+
     def progress(self, asset: str, scope: str) -> Progress | None:
         """How far ``asset`` has come for ``scope``; None before its first write."""
+
+    def state(self, fold: str, scope: str, day_end: int | None = None) -> State | None:
+        """The rolling state of a fold, or that of a day's end; None if there is none."""
 
     def offset(self, stream: str) -> Offset | None:
         """How far ``stream`` has been taken in; None before the first entry."""

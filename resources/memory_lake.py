@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from resources.duck_lake import check_inside
-from resources.lake import Lake, LakeError, Offset, Progress, StaleExpectationError
+from resources.lake import Lake, LakeError, Offset, Progress, StaleExpectationError, State
 from signal_assets.table import Table
 from signal_assets.window import Window
 
@@ -133,6 +133,7 @@ class MemoryLake(Lake):
         self._borrowed: set[tuple[str, str]] = set()
         self._progress: dict[tuple[str, str], Progress] = {}
         self._offsets: dict[str, Offset] = {}
+        self._states: dict[tuple[str, str, int | None], State] = {}
         self._snapshot = 0
 
     def ensure(self, tables: Iterable[Table]) -> None:
@@ -202,9 +203,17 @@ class MemoryLake(Lake):
         self._snapshot += 1
         unit.snapshot_id = self._snapshot
 
+    def snapshot(self) -> int:
+        """Id of the newest snapshot: transactions so far."""
+        return self._snapshot
+
     def progress(self, asset: str, scope: str) -> Progress | None:
         """How far ``asset`` has come; None before its first write."""
         return self._progress.get((asset, scope))
+
+    def state(self, fold: str, scope: str, day_end: int | None = None) -> State | None:
+        """The rolling state of a fold, or that of a day's end; None if there is none."""
+        return self._states.get((fold, scope, day_end))
 
     def offset(self, stream: str) -> Offset | None:
         """How far ``stream`` has been taken in; None before the first entry."""
@@ -217,6 +226,7 @@ class MemoryLake(Lake):
         made._borrowed = set(self._shelves)
         self._borrowed |= set(self._shelves)
         made._progress, made._offsets = dict(self._progress), dict(self._offsets)
+        made._states = dict(self._states)
         return made
 
     def keys(self, table: Table, instrument: str) -> set[tuple[object, ...]]:
@@ -241,6 +251,7 @@ class MemoryLakeTransaction:
         self._written: list[_Written] = []
         self._progress: dict[tuple[str, str], Progress] = {}
         self._offsets: dict[str, Offset] = {}
+        self._states: list[State] = []
         self.snapshot_id: int | None = None
 
     def append(self, table: Table, frame: pd.DataFrame) -> int:
@@ -274,6 +285,10 @@ class MemoryLakeTransaction:
             raise StaleExpectationError(f"progress of {asset} for {scope} is {found}, this run expected {expected}")
         self._progress[asset, scope] = new
 
+    def keep_state(self, state: State) -> None:
+        """Keep a fold's state: in the place of the one rolling state, or of that of the same day's end."""
+        self._states.append(state)
+
     def offset(self, stream: str) -> Offset | None:
         """How far ``stream`` has been taken in, inside this transaction."""
         return self._offsets.get(stream, self._lake.offset(stream))
@@ -296,5 +311,8 @@ class MemoryLakeTransaction:
                 part = written.frame[written.frame["instrument"] == name] if len(written.frame) else written.frame
                 shelf = self._lake.shelf(written.table, name)
                 shelf.replace(part, written.window.start, written.window.end)
+        for state in self._states:
+            day_end = state.time if state.kind == "day_end" else None
+            self._lake._states[state.fold, state.scope, day_end] = state
         self._lake._progress.update(self._progress)
         self._lake._offsets.update(self._offsets)

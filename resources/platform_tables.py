@@ -35,4 +35,19 @@ OFFSETS: Final = Table(
     kind="platform",
 )
 
-TABLES: Final = (PROGRESS, OFFSETS)
+STATES: Final = Table(
+    name="platform.states",
+    description="What each fold remembered at forward work's newest checkpoint, and at every day's end.",
+    columns=(
+        Column("fold", ColumnType.TEXT, "Name of the fold"),
+        Column("scope", ColumnType.TEXT, "Group of instruments that is computed together"),
+        Column("kind", ColumnType.TEXT, "rolling or day_end"),
+        Column("time", ColumnType.TIME, "Everything up to and including this event time is in it", "µs UTC"),
+        Column("state", ColumnType.TEXT, "The state, JSON"),
+        Column("run_id", ColumnType.TEXT, "Run that wrote it", operational=True),
+    ),
+    key=("fold", "scope", "kind", "time"),
+    kind="platform",
+)
+
+TABLES: Final = (PROGRESS, OFFSETS, STATES)

@@ -14,9 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     ValidationError,
@@ -26,6 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from resources.strict_model import StrictModel
 from signal_assets.fixed_point import FixedPointError, format_fixed, parse_fixed
 from signal_assets.instrument import AssetClass, Instrument, SanityRange, automatic_bucket_size
 
@@ -71,16 +70,21 @@ Money = Annotated[
 ]
 """A positive decimal text in the file, an integer in units of 1e-8 inside."""
 
+Fraction = Annotated[
+    int,
+    BeforeValidator(_money),
+    Field(ge=0, lt=100_000_000),
+    PlainSerializer(_money_text, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^0(\.\d{1,8})?$", "description": "fraction below 1 in quotes"}),
+]
+"""A fraction below 1 as decimal text in the file, an integer in units of 1e-8 inside."""
+
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
 StreamUrl = Annotated[str, Field(pattern=r"^wss?://[^\s/]+")]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SanitySettings(_Strict):
+class SanitySettings(StrictModel):
     """Values outside raise a data-quality event and flag the row, which is kept."""
 
     price_low: Money
@@ -88,7 +92,7 @@ class SanitySettings(_Strict):
     quantity_high: Money
 
 
-class LevelOverrides(_Strict):
+class LevelOverrides(StrictModel):
     """What one instrument changes in :class:`LevelSettings`; volumes in its base units."""
 
     profile_look_back_hours: int | None = Field(default=None, ge=1, le=24 * 31)
@@ -100,7 +104,7 @@ class LevelOverrides(_Strict):
     zone_tolerance_buckets: int | None = Field(default=None, ge=0)
 
 
-class LevelSettings(_Strict):
+class LevelSettings(StrictModel):
     """Wave peaks and zones; volumes in base units."""
 
     profile_look_back_hours: int = Field(default=48, ge=1, le=24 * 31)
@@ -112,7 +116,7 @@ class LevelSettings(_Strict):
     zone_tolerance_buckets: int = Field(default=5, ge=0)
 
 
-class InstrumentSettings(_Strict):
+class InstrumentSettings(StrictModel):
     """One instrument as written in the file; :meth:`instrument` turns it into what the stages work with."""
 
     symbol: str = Field(pattern=r"^[A-Z]+[A-Z0-9_-]*$")
@@ -128,6 +132,8 @@ class InstrumentSettings(_Strict):
     )
     reference_price: Money | None = Field(default=None, description="needed by `bucket_size: auto` only")
     trade_stream: Literal["trade", "aggTrade"] = "trade"
+    maker_fee: Fraction = Field(default=100_000, description="fraction of the notional, for resting orders")
+    taker_fee: Fraction = Field(default=100_000, description="fraction of the notional, for orders that take")
     primary: bool = True
     sanity: SanitySettings | None = None
     levels: LevelOverrides = LevelOverrides()
@@ -157,12 +163,14 @@ class InstrumentSettings(_Strict):
             asset_class=self.asset_class,
             group=self.group or self.asset_class,
             trade_stream=self.trade_stream,
+            maker_fee=self.maker_fee,
+            taker_fee=self.taker_fee,
             primary=self.primary,
             sanity=SanityRange(**self.sanity.model_dump()) if self.sanity else None,
         )
 
 
-class VenueSettings(_Strict):
+class VenueSettings(StrictModel):
     """Where the exchange answers."""
 
     rest_url: HttpUrl = "https://api.binance.com"
@@ -172,7 +180,7 @@ class VenueSettings(_Strict):
     )
 
 
-class LiveSettings(_Strict):
+class LiveSettings(StrictModel):
     """The live lane's batches, limits and ports (0: any free port)."""
 
     flush_milliseconds: int = Field(default=100, ge=1, le=60_000)
@@ -192,7 +200,7 @@ class LiveSettings(_Strict):
         return self
 
 
-class UpSettings(_Strict):
+class UpSettings(StrictModel):
     """``signals up``."""
 
     port: Port = Field(default=3_000, description="the Dagster UI on 127.0.0.1")

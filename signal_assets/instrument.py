@@ -35,6 +35,8 @@ class Instrument:
         Base and quote, ``BTC/FDUSD``.
     bucket_size : int
         Width of a price bucket in units of 1e-8 of the quote currency (default one quote unit).
+    maker_fee, taker_fee : int
+        Fractions of the notional in units of 1e-8 (100,000 is 0.1 %).
     group : str
         Instruments of one group are computed together and may see each other at the same grid time.
 
@@ -53,6 +55,8 @@ class Instrument:
     asset_class: AssetClass = "crypto"
     group: str = "crypto"
     trade_stream: Literal["trade", "aggTrade"] = "trade"
+    maker_fee: int = 100_000
+    taker_fee: int = 100_000
     primary: bool = True
     sanity: SanityRange | None = None
 
@@ -62,6 +66,16 @@ class Instrument:
         for name in ("tick_size", "lot_size", "bucket_size"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{self.symbol}: {name} must be positive")
+
+    @property
+    def base(self) -> str:
+        """What is bought and sold: ``BTC`` of ``BTC/FDUSD``."""
+        return self.pair.partition("/")[0]
+
+    @property
+    def quote(self) -> str:
+        """What it is paid with: ``FDUSD`` of ``BTC/FDUSD``."""
+        return self.pair.partition("/")[2]
 
     @property
     def key(self) -> str:

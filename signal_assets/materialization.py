@@ -31,7 +31,8 @@ from resources.lake import Lake, LakeError, LakeSource
 from resources.settings import Settings
 from signal_assets.derivation import Derivation, WorkDone, forward, recompute_day
 from signal_assets.event_time import DAY, MINUTE, ceil_to, iso
-from signal_assets.partitions import Days, Forward, coverage, daily_partitions, looking_back
+from signal_assets.fold import Fold, forward_fold, recompute_day_fold
+from signal_assets.partitions import Days, Forward, coverage, daily_partitions, looking_back, the_day_before
 from signal_assets.table import DAY_COLUMN, Table
 
 OWNERS: Final = ["team:signals"]
@@ -143,6 +144,51 @@ def window_asset(
     return derive
 
 
+def fold_asset(
+    declare: Callable[[Settings], Fold],
+    settings: Settings,
+    extra: Callable[[Lake, Settings, Days], Mapping[str, Any]] | None = None,
+) -> AssetsDefinition:
+    """Assets of a fold's tables, written together.
+
+    A day follows from the end of the day before, and says so in the graph: Dagster back-fills the days in order.
+
+    Parameters
+    ----------
+    declare : callable
+        The fold as the settings of the moment want it; called at definition for its inputs, and by every run.
+    extra : callable, optional
+        Metadata of the first table for day runs only, such as a plot.
+    """
+    declared = declare(settings)
+    inputs = {item.table: 0 for item in declared.inputs}
+
+    @multi_asset(
+        name=declared.name,
+        specs=[fold_spec(table, declared, inputs) for table in declared.tables],
+        backfill_policy=BackfillPolicy.multi_run(max_partitions_per_run=1),
+    )
+    def step(
+        context: AssetExecutionContext, lake: ResourceParam[LakeSource], settings: ResourceParam[SettingsSource]
+    ) -> Iterable[MaterializeResult[None]]:
+        yield from _run_fold(context, lake, settings.load(), declare, extra)
+
+    return step
+
+
+def fold_spec(table: Table, fold: Fold, inputs: Mapping[Table, int]) -> AssetSpec:
+    """Specification of one table of a fold: what it is made from, itself the day before, and what is in force."""
+    spec = table_spec(table, inputs=inputs)
+    deps = [AssetDep(spec.key, partition_mapping=the_day_before())]
+    if fold.in_force:
+        deps.append(AssetDep(IN_FORCE))
+    return spec.merge_attributes(deps=deps)
+
+
+IN_FORCE: Final = AssetKey(["learning", "in_force"])
+"""External asset: versions learned from earlier days. It closes the loop without a cycle in the graph."""
+
+
 def days_behind(look_back: int) -> int:
     """Days before its own that a look-back reaches into; up to a minute is the same bar, not another day.
 
@@ -179,6 +225,35 @@ def _run(
     except LakeError as error:
         # No retry here: the next tick continues from the table's own progress.
         raise Failure(description=str(error), allow_retries=False) from error
+
+
+def _run_fold(
+    context: AssetExecutionContext,
+    lake_source: LakeSource,
+    settings: Settings,
+    declare: Callable[[Settings], Fold],
+    extra: Callable[[Lake, Settings, Days], Mapping[str, Any]] | None,
+) -> Iterable[MaterializeResult[None]]:
+    fold = declare(settings)
+    covers = coverage(context)
+    done: list[Mapping[Table, WorkDone]] = []
+    pictures: Mapping[str, Any] = {}
+    try:
+        lake = lake_source.open()
+        lake.ensure([*fold.tables, *(item.table for item in fold.inputs), *fold.in_force])
+        run_id = context.run.run_id
+        if isinstance(covers, Forward):
+            instruments = settings.groups[covers.group]
+            done = [forward_fold(lake, fold, covers.group, instruments, end=covers.end, run_id=run_id)]
+        else:
+            for day in covers.days:
+                for group, instruments in settings.groups.items():
+                    done.append(recompute_day_fold(lake, fold, group, instruments, day=day, run_id=run_id))
+            pictures = extra(lake, settings, covers) if extra is not None else {}
+    except LakeError as error:
+        raise Failure(description=str(error), allow_retries=False) from error
+    for table in fold.tables:
+        yield report(table, [work[table] for work in done], pictures if table is fold.tables[0] else None)
 
 
 def report(table: Table, done: Sequence[WorkDone], extra: Mapping[str, Any] | None = None) -> MaterializeResult[None]:

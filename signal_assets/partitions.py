@@ -28,6 +28,12 @@ def looking_back(days: int) -> TimeWindowPartitionMapping:
         return TimeWindowPartitionMapping(start_offset=-days, allow_nonexistent_upstream_partitions=True)
 
 
+def the_day_before() -> TimeWindowPartitionMapping:
+    """A day depends on the one before it: what a fold remembers at its end."""
+    with warnings.catch_warnings(action="ignore", category=BetaWarning):
+        return TimeWindowPartitionMapping(start_offset=-1, end_offset=-1, allow_nonexistent_upstream_partitions=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Forward:
     """Tactical work: one group, from each asset's own progress to ``end`` (microseconds UTC)."""

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from resources.duck_lake import DuckLake
-from resources.lake import Lake, LakeBusyError, LakeError, Offset, Progress, StaleExpectationError
+from resources.lake import Lake, LakeBusyError, LakeError, Offset, Progress, StaleExpectationError, State
 from resources.memory_lake import MemoryLake
 from resources.settings import Addresses
 from signal_assets.aggregates.tables import DOLLAR_TRADES
@@ -253,3 +253,47 @@ def test_many_processes_may_open_an_empty_lake_at_once(addresses: Addresses) -> 
         assert [lake.read(TRADES).empty for lake in lakes] == [True] * 6
     for lake in lakes:
         lake.close()
+
+
+def rolling(time: int, text: str) -> State:
+    return State("broker", "crypto", "rolling", time, text)
+
+
+def day_end(time: int, text: str) -> State:
+    return State("broker", "crypto", "day_end", time, text)
+
+
+def test_one_rolling_state_is_kept_and_each_days_end(lake: Lake) -> None:
+    assert lake.state("broker", "crypto") is None
+    kept = [rolling(MIDNIGHT + 10 * MINUTE, "a"), day_end(MIDNIGHT, "b"), day_end(MIDNIGHT + DAY, "c")]
+    for state in [*kept, rolling(MIDNIGHT + 20 * MINUTE, "d"), day_end(MIDNIGHT, "e")]:
+        with lake.transaction(asset="execution/orders", run_id="a") as unit:
+            unit.keep_state(state)
+    assert lake.state("broker", "crypto") == rolling(MIDNIGHT + 20 * MINUTE, "d")
+    assert lake.state("broker", "crypto", MIDNIGHT) == day_end(MIDNIGHT, "e")
+    assert lake.state("broker", "crypto", MIDNIGHT + DAY) == day_end(MIDNIGHT + DAY, "c")
+    assert lake.state("broker", "crypto", MIDNIGHT + 2 * DAY) is None
+    assert lake.state("broker", "forex") is None
+    assert lake.state("accounts", "crypto") is None
+
+
+def test_a_state_is_kept_with_the_rows_or_not_at_all(lake: Lake) -> None:
+    class StopError(RuntimeError):
+        pass
+
+    def write_half() -> None:
+        with lake.transaction(asset="execution/orders", run_id="a") as unit:
+            unit.keep_state(day_end(MIDNIGHT, "{}"))
+            raise StopError
+
+    with pytest.raises(StopError):
+        write_half()
+    assert lake.state("broker", "crypto", MIDNIGHT) is None
+
+
+def test_the_snapshot_counts_what_was_committed(lake: Lake) -> None:
+    before = lake.snapshot()
+    with lake.transaction(asset="market/trades", run_id="a") as unit:
+        unit.append(TRADES, trades((1, MIDNIGHT + 5)))
+    assert lake.snapshot() == unit.snapshot_id
+    assert lake.snapshot() > before

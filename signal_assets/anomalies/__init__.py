@@ -1,0 +1,1 @@
+"""Anomalies: what is off, how far, and what belongs together."""

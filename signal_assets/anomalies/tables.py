@@ -1,0 +1,81 @@
+"""Schemas of the anomaly tables: what is watched, how far it is off, what stands out, what belongs together."""
+
+from typing import Final
+
+from signal_assets.market.tables import INSTRUMENT
+from signal_assets.table import Column, ColumnType, Table
+
+SERIES: Final = Column("series", ColumnType.TEXT, "What is watched, `market.{instrument}.{feature}`")
+TIME: Final = Column("time", ColumnType.TIME, "Point of the metrics grid (10 s by default)", "µs UTC")
+
+METRICS: Final = Table(
+    name="anomalies.metrics",
+    description="One number per watched series and point of the metrics grid.",
+    columns=(INSTRUMENT, SERIES, TIME, Column("value", ColumnType.REAL, "The number; its unit is the series'")),
+    key=("instrument", "series", "time"),
+    kind="fold",
+    time="time",
+)
+
+SCORES: Final = Table(
+    name="anomalies.scores",
+    description="How far every detector finds every number off, anomaly or not.",
+    columns=(
+        INSTRUMENT,
+        SERIES,
+        TIME,
+        Column("detector", ColumnType.TEXT, "z_score, iqr, mad, ema or ensemble"),
+        Column("sigma", ColumnType.REAL, "Distance from the expected value, as a normal deviate; NaN: warming up", "σ"),
+    ),
+    key=("instrument", "series", "time", "detector"),
+    kind="fold",
+    time="time",
+)
+
+ANOMALIES: Final = Table(
+    name="anomalies.anomalies",
+    description="Numbers that at least two detectors find off.",
+    columns=(
+        Column("id", ColumnType.TEXT, "Hash of series, time and detector"),
+        INSTRUMENT,
+        SERIES,
+        TIME,
+        Column("value", ColumnType.REAL, "The number"),
+        Column("detector", ColumnType.TEXT, "Who decided: ensemble"),
+        Column("sigma", ColumnType.REAL, "Median of the detectors' distances", "σ"),
+        Column("tail_probability", ColumnType.REAL, "Two-sided normal tail beyond that distance", "0…1"),
+        Column("severity", ColumnType.TEXT, "LOW, MEDIUM, HIGH or CRITICAL"),
+        Column("expected_low", ColumnType.REAL, "Lower end of the expected band"),
+        Column("expected_high", ColumnType.REAL, "Upper end of the expected band"),
+        Column("direction", ColumnType.TEXT, "above or below the band"),
+        Column("votes", ColumnType.COUNT, "Detectors that find it off"),
+        Column("reasons", ColumnType.TEXT, "Which detectors, with their distances, JSON"),
+        Column("incident", ColumnType.TEXT, "Id of the incident it belongs to; empty: below the alert severity"),
+        Column("alert", ColumnType.FLAG, "It opened the incident: the one of the burst that people are told of"),
+    ),
+    key=("instrument", "series", "time", "detector"),
+    kind="fold",
+    time="time",
+)
+
+INCIDENTS: Final = Table(
+    name="anomalies.incidents",
+    description="Bursts of anomalies of one series, written when the series has been quiet for the cool-down.",
+    columns=(
+        Column("id", ColumnType.TEXT, "Hash of series and opening time"),
+        INSTRUMENT,
+        SERIES,
+        Column("opened", ColumnType.TIME, "Time of its first anomaly", "µs UTC"),
+        Column("last", ColumnType.TIME, "Time of its last anomaly", "µs UTC"),
+        Column("closed", ColumnType.TIME, "When it was known to be over", "µs UTC"),
+        Column("anomalies", ColumnType.COUNT, "Anomalies in it"),
+        Column("peak_sigma", ColumnType.REAL, "Greatest distance in it", "σ"),
+        Column("severity", ColumnType.TEXT, "Greatest severity in it"),
+        Column("direction", ColumnType.TEXT, "Direction of its strongest anomaly"),
+    ),
+    key=("instrument", "series", "opened"),
+    kind="resolved",
+    time="closed",
+)
+
+TABLES: Final = (METRICS, SCORES, ANOMALIES, INCIDENTS)

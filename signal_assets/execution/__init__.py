@@ -1,0 +1,1 @@
+"""Execution: paper broker, positions, deployments."""

@@ -1,0 +1,1 @@
+"""Learning: regimes and the versions that flow back."""

@@ -1,0 +1,1 @@
+"""Performance: trade log, equity, metrics, alerts."""

@@ -1,0 +1,1 @@
+"""Signals: validation, confidence, de-duplication."""

@@ -1,0 +1,1 @@
+"""Strategies: causal kernels that propose signals, one file each."""

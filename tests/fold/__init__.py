@@ -1,0 +1,1 @@
+"""Folds: forward work, day runs, states, what is in force."""

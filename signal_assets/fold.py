@@ -48,6 +48,8 @@ class Fold:
         A new machine of a group, cold.
     in_force : tuple of Table
         As-of tables whose versions the machine is told at the beginning of each day.
+    version : str
+        What tells machines of other parameters apart.
     """
 
     name: str
@@ -55,10 +57,11 @@ class Fold:
     inputs: tuple[Input, ...]
     machine: Callable[[Sequence[Instrument]], Machine]
     in_force: tuple[Table, ...] = ()
+    version: str = ""
 
 
 class Stepper:
-    """One machine on its way: tells it of each new day, counts, keeps nothing else.
+    """One machine on its way: tells it of each new day, keeps nothing else.
 
     Parameters
     ----------
@@ -82,8 +85,35 @@ class Stepper:
         return self.machine.step(time, events)
 
 
+class WarmMachines:
+    """Machines that this process has brought to a fold's progress: the next run need not restore and step again.
+
+    A machine is a function of the events up to its time, whoever stepped it; so one whose time is the progress found in
+    the lake is as good as one restored from there.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], tuple[tuple[int, str, Sequence[Instrument]], Stepper]] = {}
+
+    def take(self, fold: Fold, group: str, instruments: Sequence[Instrument], position: int) -> Stepper | None:
+        """The machine that stands at ``position``, given away; None if there is none."""
+        kept = self._kept.pop((fold.name, group), None)
+        return kept[1] if kept is not None and kept[0] == (position, fold.version, tuple(instruments)) else None
+
+    def keep(self, fold: Fold, group: str, instruments: Sequence[Instrument], position: int, stepper: Stepper) -> None:
+        """Keep a machine whose rows up to ``position`` are committed."""
+        self._kept[fold.name, group] = ((position, fold.version, tuple(instruments)), stepper)
+
+
 def forward_fold(
-    lake: Lake, fold: Fold, group: str, instruments: Sequence[Instrument], *, end: int, run_id: str
+    lake: Lake,
+    fold: Fold,
+    group: str,
+    instruments: Sequence[Instrument],
+    *,
+    end: int,
+    run_id: str,
+    warm: WarmMachines | None = None,
 ) -> dict[Table, WorkDone]:
     """Step from the fold's own progress to ``end``, window by window; late rows are left out.
 
@@ -100,22 +130,28 @@ def forward_fold(
     origin = before.origin if before is not None else first
     position = before.progress if before is not None else first
     done = {table: WorkDone(start=position, end=max(position, end)) for table in fold.tables}
+    stepper, begin = warm.take(fold, group, instruments, position) if warm is not None else None, position
+    if stepper is None:
+        stepper, begin = _begin(lake, fold, instruments, lake.state(fold.name, group), origin)
     for window in forward_windows(position, end):
         snapshot = lake.snapshot()
-        made = _window_rows(lake, fold, instruments, window, lake.state(fold.name, group), origin, late=False)
+        made = _window_rows(lake, fold, instruments, window, stepper, begin, late=False)
+        begin = window.end
         after = Progress(origin, window.end)
         with lake.transaction(asset=asset_name(fold.tables[0]), run_id=run_id) as unit:
+            _write(unit, fold, group, instruments, window, made, {"run_id": run_id, "snapshot_id": snapshot}, done)
             if window.end % DAY == 0:
-                unit.keep_state(State(fold.name, group, "day_end", window.end, made.state))
+                unit.keep_state(State(fold.name, group, "day_end", window.end, encode_state(stepper.machine.state())))
             if made.checkpoint is not None:
                 unit.keep_state(State(fold.name, group, "rolling", *made.checkpoint))
-            _write(unit, fold, group, instruments, window, made, {"run_id": run_id, "snapshot_id": snapshot}, done)
             for table in fold.tables:
                 unit.advance(asset_name(table), group, before, after)
         before = after
         for work in done.values():
             work.windows += 1
             work.snapshot_id = unit.snapshot_id
+    if warm is not None:
+        warm.keep(fold, group, instruments, max(position, end), stepper)
     for work in done.values():
         work.seconds = time.perf_counter() - began
     return done
@@ -145,7 +181,9 @@ def recompute_day_fold(
             f"from {iso(origin)} on in order (`signals backfill` does)"
         )
     snapshot = lake.snapshot()
-    made = _window_rows(lake, fold, instruments, window, state, max(origin, window.start), late=True)
+    stepper, begin = _begin(lake, fold, instruments, state, max(origin, window.start))
+    made = _window_rows(lake, fold, instruments, window, stepper, begin, late=True)
+    day_end = encode_state(stepper.machine.state())
     done = {table: WorkDone(windows=1, start=window.start, end=window.end) for table in fold.tables}
     with lake.transaction(asset=asset_name(fold.tables[0]), run_id=run_id) as unit:
         _write(unit, fold, group, instruments, window, made, {"run_id": run_id, "snapshot_id": snapshot}, done)
@@ -153,20 +191,31 @@ def recompute_day_fold(
             before = unit.progress(asset_name(table), group)
             if before is None or before.progress < window.end:
                 unit.advance(asset_name(table), group, before, Progress(origin, window.end))
-                unit.keep_state(State(fold.name, group, "rolling", window.end, made.state))
-        unit.keep_state(State(fold.name, group, "day_end", window.end, made.state))
+                unit.keep_state(State(fold.name, group, "rolling", window.end, day_end))
+        unit.keep_state(State(fold.name, group, "day_end", window.end, day_end))
     for work in done.values():
         work.snapshot_id = unit.snapshot_id
         work.seconds = time.perf_counter() - began
     return done
 
 
+def _begin(
+    lake: Lake, fold: Fold, instruments: Sequence[Instrument], state: State | None, origin: int
+) -> tuple[Stepper, int]:
+    """A machine restored from the state (none: cold, at the origin), and the time it stands at."""
+    group = instruments[0].group
+    machine = fold.machine(instruments)
+    if state is not None:
+        machine.restore(decode_state(state.state))
+    stepper = Stepper(machine, lambda start: versions_in_force(lake, fold.in_force, group, instruments, start, origin))
+    return stepper, state.time if state is not None else origin
+
+
 @dataclass(frozen=True)
 class _Made:
-    """Rows of a window, the state at its end, and time and state of the newest checkpoint in it."""
+    """Rows of a window, and time and state of the newest checkpoint in it."""
 
     rows: dict[str, pd.DataFrame]
-    state: str
     checkpoint: tuple[int, str] | None
 
 
@@ -175,33 +224,25 @@ def _window_rows(
     fold: Fold,
     instruments: Sequence[Instrument],
     window: Window,
-    found: State | None,
-    origin: int,
+    stepper: Stepper,
+    begin: int,
     *,
     late: bool,
 ) -> _Made:
-    """Step from the state found (none: from the origin, cold) to the window's end; only the window's rows are kept."""
-    group = instruments[0].group
-    machine = fold.machine(instruments)
-    begin = origin
-    if found is not None:
-        machine.restore(decode_state(found.state))
-        begin = found.time
-    stepper = Stepper(machine, lambda start: versions_in_force(lake, fold.in_force, group, instruments, start, origin))
+    """Step from ``begin``, which is not after the window's start, to its end; only the window's rows are kept."""
     due = floor_to(window.end, CHECKPOINT)
     checkpoint: tuple[int, str] | None = None
     collected: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for moment, events in events_between(lake, fold, instruments, begin, window.end, late=late):
         if checkpoint is None and moment > due > window.start:
-            checkpoint = (due, encode_state(machine.state()))
+            checkpoint = (due, encode_state(stepper.machine.state()))
         rows = stepper.step(moment, events)
         if moment > window.start:
             for name, made in rows.items():
                 collected[name].extend(made)
-    state = encode_state(machine.state())
     if checkpoint is None and due > window.start:
-        checkpoint = (due, state)
-    return _Made({table.name: frame_of(table, collected[table.name]) for table in fold.tables}, state, checkpoint)
+        checkpoint = (due, encode_state(stepper.machine.state()))
+    return _Made({table.name: frame_of(table, collected[table.name]) for table in fold.tables}, checkpoint)
 
 
 def _write(

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -13,7 +14,7 @@ from resources.lake import Progress
 from resources.memory_lake import MemoryLake
 from signal_assets.derivation import Input, NotCompleteError
 from signal_assets.event_time import DAY, HOUR, MINUTE, SECOND, start_of_date
-from signal_assets.fold import CHECKPOINT, Fold, Stepper, forward_fold, group_by_time, recompute_day_fold
+from signal_assets.fold import CHECKPOINT, Fold, Stepper, WarmMachines, forward_fold, group_by_time, recompute_day_fold
 from signal_assets.instrument import Instrument
 from signal_assets.machine import Events, Rows, decode_state, encode_state, whole_group
 from signal_assets.table import Column, ColumnType, Table
@@ -101,8 +102,8 @@ def lake_with(times: Sequence[int], end: int, late: Sequence[int] = ()) -> Memor
     return lake
 
 
-def forward(lake: MemoryLake, end: int, *in_force: Table) -> None:
-    forward_fold(lake, fold(*in_force), "crypto", (ONE, TWO), end=end, run_id="forward")
+def forward(lake: MemoryLake, end: int, *in_force: Table, warm: WarmMachines | None = None) -> None:
+    forward_fold(lake, fold(*in_force), "crypto", (ONE, TWO), end=end, run_id="forward", warm=warm)
 
 
 def day_run(lake: MemoryLake, day: int) -> None:
@@ -120,15 +121,16 @@ def found(lake: MemoryLake) -> pd.DataFrame:
     return lake.read(SUMS)[["time", "total"]]
 
 
+@pytest.mark.parametrize("warm", [None, WarmMachines()])
 @pytest.mark.parametrize("seed", range(5))
-def test_any_cut_and_the_day_runs_give_the_same_rows(seed: int) -> None:
+def test_any_cut_and_the_day_runs_give_the_same_rows(seed: int, warm: WarmMachines | None) -> None:
     chance = random.Random(seed)
     times = sorted(START + second * SECOND for second in chance.sample(range(1, 3 * 86_400 + 1), 400))
     end = START + 3 * DAY
     lake, days = lake_with(times, end), lake_with(times, end)
     cuts = sorted(START + second * SECOND for second in chance.sample(range(1, 3 * 86_400), 30))
     for cut in [*cuts, end]:
-        forward(lake, cut)
+        forward(lake, cut, warm=warm)
     for day in range(3):
         day_run(days, day)
     pd.testing.assert_frame_equal(found(lake), by_hand(times), check_dtype=False)
@@ -223,3 +225,18 @@ def test_states_survive_as_text_to_the_bit() -> None:
     assert np.isnan(again["nested"]["nan"])
     with pytest.raises(TypeError, match="set"):
         encode_state({"names": {1, 2}})
+
+
+def test_a_warm_machine_is_taken_only_where_the_lake_stands() -> None:
+    warm, lake = WarmMachines(), lake_with([START + SECOND, START + MINUTE], START + DAY)
+    forward(lake, START + 30 * SECOND, warm=warm)
+    assert warm.take(fold(), "crypto", (ONE, TWO), START + 31 * SECOND) is None
+    forward(lake, START + 40 * SECOND, warm=warm)
+    assert warm.take(replace(fold(), version="other"), "crypto", (ONE, TWO), START + 40 * SECOND) is None
+    forward(lake, START + 50 * SECOND, warm=warm)
+    assert warm.take(fold(), "crypto", (ONE,), START + 50 * SECOND) is None
+    forward(lake, START + 55 * SECOND, warm=warm)
+    taken = warm.take(fold(), "crypto", (ONE, TWO), START + 55 * SECOND)
+    assert taken is not None
+    assert taken.machine.state() == {"total": int(by_hand([START + SECOND])["total"][0])}
+    assert warm.take(fold(), "crypto", (ONE, TWO), START + 55 * SECOND) is None

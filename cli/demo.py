@@ -20,7 +20,7 @@ def demo(
     home: HomeOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Simulated venue, live lane, lake and levels in one go: prints a summary, writes report.html.
+    """Simulated venue, live lane, lake and every stage in one go: prints a summary, writes report.html.
 
     Without --home it keeps its data under the home, in demo, made anew each time.
 
@@ -38,15 +38,13 @@ def demo(
     if folder.exists() and any(folder.iterdir()) and not (folder / DEMO_FILE).exists():
         raise OptionError(f"--home {folder} holds something else than a demo: name a folder that may be made anew")
 
-    from cli.results import console, print_levels, print_tables, print_walls
+    from cli.results import console, print_summary
     from services.demo import run_demo
 
     with steps("demo") as say:
         result = run_demo(folder, seed=seed, report_path=report.absolute(), report=say)
     out = console()
-    print_tables(out, result.tables)
-    print_levels(out, result.peaks, result.zones)
-    print_walls(out, result.walls)
+    print_summary(out, result.summary)
     out.print(
         f"{result.market_minutes:,.0f} minutes of market in {result.seconds:.1f} s; page {report}, home {folder}",
         soft_wrap=True,

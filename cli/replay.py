@@ -44,7 +44,7 @@ def replay(
     load_settings()  # a wrong configuration is said before anything is started
     folder = enter_home(None) / "replays" / name_of(paths) if home is None else enter_home(home)
 
-    from cli.results import console, print_levels, print_tables, print_walls
+    from cli.results import console, print_summary
     from services.replay import run_replay
 
     with steps("replaying") as report:
@@ -57,9 +57,7 @@ def replay(
             report=report,
         )
     out = console()
-    print_tables(out, result.tables)
-    print_levels(out, result.peaks, result.zones)
-    print_walls(out, result.walls)
+    print_summary(out, result.summary)
     out.print(
         f"{len(result.days)} days, {result.sequence_gaps} sequence gaps, {result.crossed_books} crossed books, "
         f"{result.seconds:.1f} s; home {folder}",

@@ -1,10 +1,11 @@
-"""What Dagster hands to assets and sensors: the lake, the streams, the settings – each opened at first use.
+"""What Dagster hands to assets and sensors: the lake, the streams, single keys, the settings – opened at first use.
 
 Belongs here: the real resources. Tests hand ``build_defs`` others with the same methods. Does not belong here: how a
 lake or a stream works.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from resources.duck_lake import DuckLake, process_lake
@@ -32,6 +33,21 @@ class StreamsResource:
         if key not in _readers:
             _readers[key] = StreamReader(open_redis(url))
         return _readers[key]
+
+
+@dataclass(frozen=True)
+class KeysResource:
+    """Single Redis keys that other systems read."""
+
+    def put(self, values: Mapping[str, str]) -> None:
+        """Set all of them at once; nothing where there are none, which Redis would refuse."""
+        if not values:
+            return
+        client = open_redis(Addresses.resolve().redis_url)
+        try:
+            client.mset(dict(values))
+        finally:
+            client.close()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ MARKET_DEAD: Final = "market:dead"
 MARKET_QUALITY: Final = "market:quality"
 """Stream of data-quality events: rows that were kept although something about them is odd."""
 
+SYSTEM_METRICS: Final = "system:metrics"
+"""Stream of what the machine itself is doing: processor, memory, network, disk."""
+
 SIGNALS: Final = "signals"
 FREQTRADE_SIGNALS: Final = "freqtrade:signals"
 DEPTH_SNAPSHOT_DEFAULT: Final = "depth_snapshot_5000"
@@ -102,8 +105,13 @@ def component_configuration(component: str) -> str:
     return f"strategy_engine:config:{component}"
 
 
+def emitted_signal(signal_id: str) -> str:
+    """Guard of one signal: while it stands, the signal has left; its value is the id of the stream entry."""
+    return f"signals:emitted:{signal_id}"
+
+
 def signal_arbiter(pair: str, timeframe: str, kind: str) -> str:
-    """De-duplication arbiter of a signal."""
+    """De-duplication arbiter of a kind of signal, ``strategy:action``: event time and id of the one that holds it."""
     return f"signal:{pair}:{timeframe}:{kind}"
 
 

@@ -24,6 +24,12 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from resources.anomaly_settings import AnomalySettings
+from resources.execution_settings import ExecutionSettings
+from resources.learning_settings import LearningSettings
+from resources.performance_settings import PerformanceSettings
+from resources.signal_settings import SignalSettings
+from resources.strategy_settings import StrategySettings
 from resources.strict_model import StrictModel
 from signal_assets.fixed_point import FixedPointError, format_fixed, parse_fixed
 from signal_assets.instrument import AssetClass, Instrument, SanityRange, automatic_bucket_size
@@ -221,8 +227,15 @@ class Settings(BaseSettings):
     reconcile_interval_seconds: int = Field(default=300, ge=1, le=86_400)
     dead_feed_seconds: int = Field(default=10, ge=1, le=3_600)
     sensor_interval_seconds: int = Field(default=5, ge=1, le=3_600)
+    strategic_interval_seconds: int = Field(default=300, ge=10, le=300)
     venue: VenueSettings = VenueSettings()
     levels: LevelSettings = LevelSettings()
+    anomalies: AnomalySettings = AnomalySettings()
+    strategies: StrategySettings = StrategySettings()
+    signals: SignalSettings = SignalSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    performance: PerformanceSettings = PerformanceSettings()
+    learning: LearningSettings = LearningSettings()
     live: LiveSettings = LiveSettings()
     up: UpSettings = UpSettings()
 
@@ -248,6 +261,8 @@ class Settings(BaseSettings):
             raise ValueError(f"instruments: only one {repeated[0]} can be primary")
         if DAY_MILLISECONDS % self.grid_milliseconds or self.snapshot_interval_seconds * 1_000 % self.grid_milliseconds:
             raise ValueError("grid_milliseconds must divide a day and snapshot_interval_seconds")
+        if self.anomalies.metrics_interval_seconds * 1_000 % self.grid_milliseconds:
+            raise ValueError("anomalies.metrics_interval_seconds must be a multiple of grid_milliseconds")
         return self
 
     @cached_property

@@ -1,9 +1,10 @@
-"""What starts by the clock: the day close at 00:10 UTC, and maintenance.
+"""What starts by the clock: the day close at 00:10 UTC, learning after it, and maintenance.
 
 Belongs here: schedules. Does not belong here: event time decides more than the clock – a day is closed only when the
 watermark has passed it.
 """
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from dagster import (
@@ -18,12 +19,12 @@ from dagster import (
     schedule,
 )
 
-from jobs.asset_jobs import DAY_CLOSE
-from resources.lake import LakeSource
+from jobs.asset_jobs import DAY_CLOSE, LEARNING
+from resources.lake import Lake, LakeSource
 from resources.run_queues import MAINTENANCE
 from sensors.stream_sensor import IN_FLIGHT
 from signal_assets.derivation import watermark_of
-from signal_assets.event_time import DAY, iso, start_of_date
+from signal_assets.event_time import DAY, date_of, day_start, iso, start_of_date
 from signal_assets.materialization import SettingsSource
 
 
@@ -65,6 +66,48 @@ def _run_of(day: date) -> RunsFilter:
     return RunsFilter(
         job_name=DAY_CLOSE, tags={"dagster/partition": day.isoformat()}, statuses=[*IN_FLIGHT, DagsterRunStatus.SUCCESS]
     )
+
+
+def learning_schedule(sources: Sequence[str], assets: Sequence[str]) -> ScheduleDefinition:
+    """Learns from the oldest closed day that has not been learned from; tried every ten minutes."""
+
+    @schedule(
+        name="learning_schedule",
+        job_name=LEARNING,
+        cron_schedule="5,15,25,35,45,55 * * * *",
+        execution_timezone="UTC",
+        default_status=DefaultScheduleStatus.RUNNING,
+        description="Learns from each closed day, in order, as soon as its record is complete.",
+    )
+    def evaluate(
+        context: ScheduleEvaluationContext,
+        lake: ResourceParam[LakeSource],
+        settings: ResourceParam[SettingsSource],
+    ) -> RunRequest | SkipReason:
+        opened = lake.open()
+        days = [next_lesson(opened, group, sources, assets) for group in settings.load().groups]
+        due = [day for day in days if isinstance(day, date)]
+        if not due:
+            return SkipReason("; ".join(str(day) for day in days))
+        day = min(due)
+        if context.instance.get_runs(RunsFilter(job_name=LEARNING, statuses=IN_FLIGHT), limit=1):
+            return SkipReason("a learning run is in flight")
+        return RunRequest(run_key=f"learning:{day}:{context.scheduled_execution_time}", partition_key=day.isoformat())
+
+    return evaluate
+
+
+def next_lesson(lake: Lake, group: str, sources: Sequence[str], assets: Sequence[str]) -> date | str:
+    """The oldest closed day a group has not learned from, or why there is none."""
+    reached = [lake.progress(source, group) for source in sources]
+    known = [progress for progress in reached if progress is not None]
+    if len(known) < len(reached):
+        return f"{group}: nothing has been recorded yet"
+    learned = [progress.progress for asset in assets if (progress := lake.progress(asset, group)) is not None]
+    begin = min(learned) if len(learned) == len(assets) else day_start(min(progress.origin for progress in known) + 1)
+    if min(progress.progress for progress in known) < begin + DAY:
+        return f"{group}: everything up to {iso(begin)} has been learned from, the day after is not over in the record"
+    return date_of(begin + DAY)
 
 
 def maintenance_schedule() -> ScheduleDefinition:

@@ -1,11 +1,11 @@
-"""Starts tactical runs as data arrives.
+"""Starts tactical runs as data arrives, and strategic ones behind them.
 
 Belongs here: deciding whether, for which group and up to which event time a run is due. A tick reads a few numbers and
 never computes. Does not belong here: what the run does (``signal_assets``).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -23,13 +23,14 @@ from dagster import (
     sensor,
 )
 
+from jobs.asset_jobs import STRATEGIC
 from resources.lake import LakeSource
 from resources.run_queues import TACTICAL
 from signal_assets.event_time import date_of, iso
 from signal_assets.market.assets import StreamsSource
 from signal_assets.materialization import SettingsSource
 from signal_assets.partitions import ATTEMPT_TAG, END_TAG, GROUP_TAG
-from signal_assets.tactical_end import next_end
+from signal_assets.tactical_end import next_end, next_end_behind
 
 IN_FLIGHT: Final = [
     DagsterRunStatus.QUEUED,
@@ -49,7 +50,7 @@ class Requested:
 
 
 def stream_sensor(assets: Sequence[str], interval_seconds: int) -> SensorDefinition:
-    """Sensor over all groups; at most one run in flight per group."""
+    """Tactical runs of all groups; at most one in flight per group."""
 
     @sensor(
         name="stream_sensor",
@@ -66,29 +67,57 @@ def stream_sensor(assets: Sequence[str], interval_seconds: int) -> SensorDefinit
         streams: ResourceParam[StreamsSource],
         settings: ResourceParam[SettingsSource],
     ) -> SensorResult:
-        current = settings.load()
-        opened, reader = lake.open(), streams.open()
-        cursor = read_cursor(context.cursor)
-        requests, skipped = [], []
-        for group in current.groups:
-            if busy := run_in_flight(context.instance, group):
-                skipped.append(f"{group}: run {busy[:8]} is in flight")
-                continue
-            end = next_end(opened, reader, current, group, assets)
-            if isinstance(end, str):
-                skipped.append(f"{group}: {end}")
-                continue
-            last = cursor.get(group)
-            attempt = last.attempt + 1 if last is not None and last.end == end else 1
-            cursor[group] = Requested(end, attempt)
-            requests.append(request(group, end, attempt))
-        return SensorResult(
-            run_requests=requests,
-            skip_reason=None if requests else SkipReason("; ".join(skipped)),
-            cursor=write_cursor(cursor),
-        )
+        current, opened, reader = settings.load(), lake.open(), streams.open()
+        return tick(context, TACTICAL, current.groups, lambda group: next_end(opened, reader, current, group, assets))
 
     return evaluate
+
+
+def strategic_sensor(sources: Sequence[str], assets: Sequence[str], interval_seconds: int) -> SensorDefinition:
+    """Strategic runs of all groups, as far as tactical work has come; at most one in flight per group."""
+
+    @sensor(
+        name="strategic_sensor",
+        job_name=STRATEGIC,
+        minimum_interval_seconds=max(1, interval_seconds - 1),
+        default_status=DefaultSensorStatus.RUNNING,
+        description="Starts a strategic run for each group whose execution has moved on and that has none in flight.",
+    )
+    def evaluate(
+        context: SensorEvaluationContext,
+        lake: ResourceParam[LakeSource],
+        settings: ResourceParam[SettingsSource],
+    ) -> SensorResult:
+        opened = lake.open()
+        groups = settings.load().groups
+        return tick(context, STRATEGIC, groups, lambda group: next_end_behind(opened, group, sources, assets))
+
+    return evaluate
+
+
+def tick(
+    context: SensorEvaluationContext, job: str, groups: Iterable[str], end_of: Callable[[str], int | str]
+) -> SensorResult:
+    """One run request per group that has something to do, or why there is none."""
+    cursor = read_cursor(context.cursor)
+    requests, skipped = [], []
+    for group in groups:
+        if busy := run_in_flight(context.instance, job, group):
+            skipped.append(f"{group}: run {busy[:8]} is in flight")
+            continue
+        end = end_of(group)
+        if isinstance(end, str):
+            skipped.append(f"{group}: {end}")
+            continue
+        last = cursor.get(group)
+        attempt = last.attempt + 1 if last is not None and last.end == end else 1
+        cursor[group] = Requested(end, attempt)
+        requests.append(request(group, end, attempt))
+    return SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else SkipReason("; ".join(skipped)),
+        cursor=write_cursor(cursor),
+    )
 
 
 def request(group: str, end: int, attempt: int) -> RunRequest:
@@ -100,9 +129,9 @@ def request(group: str, end: int, attempt: int) -> RunRequest:
     )
 
 
-def run_in_flight(instance: DagsterInstance, group: str) -> str | None:
-    """Id of a tactical run of the group that has not ended, if there is one."""
-    runs = instance.get_runs(RunsFilter(job_name=TACTICAL, tags={GROUP_TAG: group}, statuses=IN_FLIGHT), limit=1)
+def run_in_flight(instance: DagsterInstance, job: str, group: str) -> str | None:
+    """Id of a run of the job and group that has not ended, if there is one."""
+    runs = instance.get_runs(RunsFilter(job_name=job, tags={GROUP_TAG: group}, statuses=IN_FLIGHT), limit=1)
     return runs[0].run_id if runs else None
 
 

@@ -3,48 +3,49 @@
 Belongs here: what the demo starts, waits for and shows. Does not belong here: printing (``cli/demo``).
 """
 
-import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from dagster import DagsterRunStatus
 from dagster_graphql import DagsterGraphQLClient
 
+from jobs.asset_jobs import LEARNING_STAGE
 from resources.dagster_resources import StreamsResource
 from resources.duck_lake import DuckLake, process_lake
 from resources.redis_keys import market_features
 from resources.run_queues import BACKFILL
 from resources.settings import Settings, load_settings
-from services.in_process_runs import RANGE_END, RANGE_START
 from services.platform.environment import exports
 from services.platform.platform import Platform
 from services.process_environment import process_environment
-from services.replay import TABLES
-from services.report import Report, render
-from services.summary import (
-    TableSummary,
-    Wall,
-    find_walls,
-    market_minutes,
-    strongest_peaks,
-    strongest_zones,
-    summarize_tables,
-)
-from signal_assets.derivation import watermark_of
+from services.report import Pictures, Report, render
+from services.summary import Planted, Summary, market_minutes, summarize
+from signal_assets.anomalies.day_pictures import anomaly_pictures
+from signal_assets.derivation import asset_name, watermark_of
 from signal_assets.event_time import iso
-from signal_assets.levels.day_pictures import day_pictures
+from signal_assets.levels.day_pictures import profile_pictures
+from signal_assets.performance.day_pictures import equity_pictures, price_pictures
+from signal_assets.stage_tables import TABLES
 
-START: Final = "2025-01-06T23:00:00"
-"""An hour before a midnight, so that a day closes under the user's eyes."""
-DAYS: Final = 1.5 / 24
-FLOW: Final = ("--diff-milliseconds", "1000", "--trades-per-second", "2", "--levels", "400")
+START: Final = "2025-01-06T21:30:00"
+"""Two and a half hours before a midnight: momentum needs a hundred minutes, and a day closes under the user's eyes."""
+DAYS: Final = 3 / 24
+FLOW: Final = (
+    *("--diff-milliseconds", "2000", "--trades-per-second", "1", "--levels", "400"),
+    *("--anomalies-per-day", "48"),
+)
+STRATEGIC_SECONDS: Final = 10
+PICTURED_SERIES: Final = 4
+PARTITION_TAG: Final = "dagster/partition"
+FORWARD: Final = tuple(table for table in TABLES if table.stage != LEARNING_STAGE)
+"""What sensor-started runs move; what is learned follows a closed day."""
 POLL_SECONDS: Final = 0.5
 LONGEST_SECONDS: Final = 240.0
 ENDED: Final = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
@@ -58,10 +59,8 @@ class DemoError(RuntimeError):
 class DemoResult:
     """What the demo printed and drew."""
 
-    tables: Sequence[TableSummary]
-    peaks: Mapping[str, Sequence[Mapping[str, Any]]]
-    zones: Mapping[str, Sequence[Mapping[str, Any]]]
-    walls: Sequence[Wall]
+    summary: Summary
+    days: Sequence[date]
     market_minutes: float
     seconds: float
 
@@ -81,7 +80,7 @@ def run_demo(home: Path, *, seed: int, report_path: Path, report: Callable[[str]
     truth = home / "truth.json"
     home.mkdir(parents=True)
     venue = ["--seed", str(seed), "--start", START, "--days", f"{DAYS:.6f}", "--speed", "max", *FLOW]
-    with process_environment({"SIGNAL_HOME": str(home), **_quiet_ports()}):
+    with process_environment({"SIGNAL_HOME": str(home), **_environment()}):
         settings = load_settings()
         platform = Platform(
             home,
@@ -99,16 +98,22 @@ def run_demo(home: Path, *, seed: int, report_path: Path, report: Callable[[str]
             try:
                 days = _wait_for_data(platform, lake, settings, report)
                 _recompute(platform, days, report)
-                result = _collect(lake, settings, truth, time.perf_counter() - began)
-                report("drawing the page")
-                _write_page(report_path, result, lake, settings, days[-1], seed)
+                report("counting and drawing")
+                summary = summarize(lake, settings, Planted.read([truth]))
+                minutes, seconds = market_minutes(summary.tables), time.perf_counter() - began
+                result = DemoResult(summary, days, minutes, seconds)
+                _write_page(report_path, result, lake, settings, seed)
             finally:
                 lake.close()
     return result
 
 
-def _quiet_ports() -> dict[str, str]:
-    return {"SIGNAL_LIVE__METRICS_PORT": "0", "SIGNAL_LIVE__HEALTH_PORT": "0"}
+def _environment() -> dict[str, str]:
+    return {
+        "SIGNAL_LIVE__METRICS_PORT": "0",
+        "SIGNAL_LIVE__HEALTH_PORT": "0",
+        "SIGNAL_STRATEGIC_INTERVAL_SECONDS": str(STRATEGIC_SECONDS),
+    }
 
 
 def _wait_for_data(platform: Platform, lake: DuckLake, settings: Settings, report: Callable[[str], None]) -> list[date]:
@@ -133,7 +138,7 @@ def _wait_for_data(platform: Platform, lake: DuckLake, settings: Settings, repor
 
 
 def _slowest(lake: DuckLake, group: str) -> int | None:
-    known = [lake.progress(f"{table.stage}/{table.short_name}", group) for table in TABLES]
+    known = [lake.progress(asset_name(table), group) for table in FORWARD]
     return None if any(item is None for item in known) else min(item.progress for item in known if item is not None)
 
 
@@ -142,52 +147,39 @@ def _days(lake: DuckLake) -> list[date]:
 
 
 def _recompute(platform: Platform, days: Sequence[date], report: Callable[[str], None]) -> None:
-    """One run of the back-fill job over the days, launched as the UI does, executed by a worker."""
-    report(f"recomputing {', '.join(map(str, days))} from raw, late trades included, and checking them")
+    """One run of the back-fill job per day, in order, launched as the UI does, executed by a worker."""
     address = urlsplit(platform.ui_url or "")
     client = DagsterGraphQLClient(str(address.hostname), port_number=address.port)
-    run_id = client.submit_job_execution(
-        BACKFILL, tags={RANGE_START: days[0].isoformat(), RANGE_END: days[-1].isoformat()}
-    )
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while (status := client.get_run_status(run_id)) not in ENDED:
-        if platform.wait(POLL_SECONDS):
-            raise DemoError("stopped")
-        if time.monotonic() > deadline:
-            raise DemoError(f"run {run_id} did not end within {LONGEST_SECONDS:.0f} s: see {platform.home / 'logs'}")
-    if status is not DagsterRunStatus.SUCCESS:
-        raise DemoError(f"run {run_id} ended as {status.value}: see {platform.home / 'logs'}")
+    for day in days:
+        report(f"recomputing {day} from raw, late trades included, checking it and learning from it")
+        run_id = client.submit_job_execution(BACKFILL, tags={PARTITION_TAG: day.isoformat()})
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while (status := client.get_run_status(run_id)) not in ENDED:
+            if platform.wait(POLL_SECONDS):
+                raise DemoError("stopped")
+            if time.monotonic() > deadline:
+                raise DemoError(
+                    f"run {run_id} did not end within {LONGEST_SECONDS:.0f} s: see {platform.home / 'logs'}"
+                )
+        if status is not DagsterRunStatus.SUCCESS:
+            raise DemoError(f"run {run_id} ended as {status.value}: see {platform.home / 'logs'}")
 
 
-def _collect(lake: DuckLake, settings: Settings, truth: Path, seconds: float) -> DemoResult:
-    tables = summarize_tables(lake, TABLES)
-    return DemoResult(
-        tables=tables,
-        peaks=strongest_peaks(lake, settings),
-        zones=strongest_zones(lake, settings),
-        walls=find_walls(lake, settings, json.loads(truth.read_text("utf-8"))["walls"]),
-        market_minutes=market_minutes(tables),
-        seconds=seconds,
-    )
-
-
-def _write_page(path: Path, result: DemoResult, lake: DuckLake, settings: Settings, day: date, seed: int) -> None:
-    found = sum(wall.found for wall in result.walls)
+def _write_page(path: Path, result: DemoResult, lake: DuckLake, settings: Settings, seed: int) -> None:
+    closed, newest, keys = result.days[0], result.days[-1], tuple(settings.instruments_by_key)
     page = Report(
         title="Signal Assets – demo",
-        subtitle="A simulated market through live lane, streams, sensors, runs and lake. No figure here is typed in.",
-        tables=result.tables,
-        peaks=result.peaks,
-        zones=result.zones,
-        walls=result.walls,
-        pictures=day_pictures(lake, settings, day, settings.instruments_by_key),
-        facts={
-            "market time": f"{result.market_minutes:,.0f} minutes",
-            "seed": str(seed),
-            "instruments": ", ".join(settings.instruments_by_key),
-            "planted walls": f"{found} found, {len(result.walls) - found} missed",
-            "time taken": f"{result.seconds:.1f} s",
-        },
+        subtitle=(
+            f"{result.market_minutes:,.0f} minutes of a simulated market of {len(keys)} instruments (seed {seed}) "
+            f"through live lane, streams, sensors, runs and lake in {result.seconds:.1f} s."
+        ),
+        summary=result.summary,
+        pictures=Pictures(
+            prices=price_pictures(lake, settings, closed, keys),
+            profiles=profile_pictures(lake, settings, newest, keys),
+            anomalies=anomaly_pictures(lake, settings, closed, PICTURED_SERIES),
+            equity=equity_pictures(lake, settings, closed),
+        ),
     )
     temporary = path.with_suffix(".part")
     temporary.write_text(render(page), "utf-8")

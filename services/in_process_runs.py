@@ -4,23 +4,29 @@ Belongs here: executing the very jobs the daemon would launch, with the same tag
 they compute.
 """
 
-from collections.abc import Sequence
 from datetime import date
 from importlib import import_module
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, NamedTuple, Self
 
 from dagster import DagsterInstance, Definitions
 
+from jobs.asset_jobs import LEARNING, STRATEGIC
 from resources.dagster_resources import LakeResource, SettingsResource, StreamsResource
 from resources.duck_lake import DuckLake
+from resources.run_queues import BACKFILL, TACTICAL
+from sensors.schedules import next_lesson
 from services.platform.environment import DEFAULT_DEFINITIONS
-from signal_assets.event_time import date_of
+from signal_assets.event_time import DAY, date_of, start_of_date
 from signal_assets.partitions import END_TAG, GROUP_TAG
-from signal_assets.tactical_end import next_end
+from signal_assets.tactical_end import next_end, next_end_behind
 
-RANGE_START: Final = "dagster/asset_partition_range_start"
-RANGE_END: Final = "dagster/asset_partition_range_end"
+
+class Due(NamedTuple):
+    """A job that has something to do, and the event time up to which."""
+
+    job: str
+    end: int
 
 
 class RunFailedError(RuntimeError):
@@ -41,8 +47,7 @@ class InProcessRuns:
         self._settings = SettingsResource().load()
         self._streams = StreamsResource().open()
         self.lake: DuckLake = LakeResource().open()
-        nodes = loaded.resolve_job_def("tactical").asset_layer.executable_asset_keys
-        self._assets = sorted("/".join(key.path) for key in nodes)
+        self._assets = {job: self._names(job) for job in (TACTICAL, STRATEGIC, LEARNING)}
 
     def __enter__(self) -> Self:
         return self
@@ -53,8 +58,10 @@ class InProcessRuns:
         self._instance.dispose()
         self.lake.close()
 
-    def forward(self) -> int | None:
-        """One tactical run of the first group that has something to do; its end, or None when nothing is new.
+    def forward(self) -> Due | None:
+        """One run of the first group that has something to do; what it was, or None when nothing is new.
+
+        Score is kept and lessons are learned at each midnight, before anything goes beyond it.
 
         Raises
         ------
@@ -62,28 +69,42 @@ class InProcessRuns:
             If the run failed.
         """
         for group in self._settings.groups:
-            end = next_end(self.lake, self._streams, self._settings, group, self._assets)
-            if isinstance(end, str):
-                continue
-            self._execute("tactical", date_of(end).isoformat(), {GROUP_TAG: group, END_TAG: str(end)})
-            return end
+            due = self._due(group)
+            if due is not None:
+                tags = {} if due.job == LEARNING else {GROUP_TAG: group, END_TAG: str(due.end)}
+                self._execute(due.job, date_of(due.end), tags)
+                return due
         return None
 
-    def days(self, days: Sequence[date]) -> None:
-        """One back-fill run over the days, checks included.
+    def day(self, day: date) -> None:
+        """One back-fill run over a day, checks included; days follow from each other in order.
 
         Raises
         ------
         RunFailedError
             If the run failed.
         """
-        first, last = min(days).isoformat(), max(days).isoformat()
-        self._execute("backfill", None, {RANGE_START: first, RANGE_END: last})
+        self._execute(BACKFILL, day, {})
 
-    def _execute(self, job: str, partition: str | None, tags: dict[str, str]) -> None:
+    def _due(self, group: str) -> Due | None:
+        tactical, strategic, learning = (self._assets[job] for job in (TACTICAL, STRATEGIC, LEARNING))
+        lesson = next_lesson(self.lake, group, strategic, learning)
+        if isinstance(lesson, date):
+            return Due(LEARNING, start_of_date(lesson) + DAY)
+        behind = next_end_behind(self.lake, group, tactical, strategic)
+        if isinstance(behind, int) and behind % DAY == 0:
+            return Due(STRATEGIC, behind)
+        end = next_end(self.lake, self._streams, self._settings, group, tactical)
+        return None if isinstance(end, str) else Due(TACTICAL, end)
+
+    def _names(self, job: str) -> list[str]:
+        nodes = self._definitions.resolve_job_def(job).asset_layer.executable_asset_keys
+        return sorted("/".join(key.path) for key in nodes)
+
+    def _execute(self, job: str, day: date, tags: dict[str, str]) -> None:
         definition: Any = self._definitions.resolve_job_def(job)
         result = definition.execute_in_process(
-            instance=self._instance, partition_key=partition, tags=tags, raise_on_error=False
+            instance=self._instance, partition_key=day.isoformat(), tags=tags, raise_on_error=False
         )
         if not result.success:
             failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]

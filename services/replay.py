@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -24,17 +24,13 @@ from services.platform.platform import Platform
 from services.process_environment import process_environment
 from services.recorded_instruments import describe_instruments
 from services.simulated_venue.recording import examine_recording, read_recording, truth_path
-from services.summary import TableSummary, Wall, find_walls, strongest_peaks, strongest_zones, summarize_tables
-from signal_assets.aggregates.tables import TABLES as AGGREGATE_TABLES
+from services.summary import Planted, Summary, summarize
 from signal_assets.event_time import iso
-from signal_assets.levels.tables import TABLES as LEVEL_TABLES
 from signal_assets.market.tables import FEATURES, FEED_GAPS
-from signal_assets.market.tables import TABLES as MARKET_TABLES
 
 PURPOSE_FILE: Final = "purpose.json"
 SETTINGS_FILE: Final = "replay.yaml"
 VENUE: Final = "BINANCE"
-TABLES: Final = (*MARKET_TABLES, *AGGREGATE_TABLES, *LEVEL_TABLES)
 POLL_SECONDS: Final = 0.2
 
 
@@ -46,15 +42,12 @@ class ReplayError(RuntimeError):
 class ReplayResult:
     """What a replay left in its home."""
 
-    tables: Sequence[TableSummary]
+    summary: Summary
     days: Sequence[date]
     sequence_gaps: int
     crossed_books: int
     books: Mapping[str, Mapping[str, Any]]
-    peaks: Mapping[str, Sequence[Mapping[str, Any]]]
-    zones: Mapping[str, Sequence[Mapping[str, Any]]]
-    walls: Sequence[Wall] = field(default_factory=list)
-    seconds: float = 0.0
+    seconds: float
 
 
 def claim_home(home: Path, purpose: str) -> None:
@@ -130,9 +123,9 @@ def run_replay(
         with platform, process_environment(exports(platform.addresses)), InProcessRuns() as runs:
             _take_in(platform, runs, report)
             days = _days(runs.lake)
-            if days:
-                report(f"recomputing {len(days)} day{'s' if len(days) > 1 else ''}")
-                runs.days(days)
+            for day in days:
+                report(f"recomputing {day}")
+                runs.day(day)
             return _result(home, runs.lake, settings, paths, days, time.perf_counter() - began)
 
 
@@ -158,12 +151,12 @@ def _write_settings(home: Path, paths: Sequence[Path], instrument: str | None, s
 
 
 def _take_in(platform: Platform, runs: InProcessRuns, report: Callable[[str], None]) -> None:
-    """Tactical runs while the live lane reads, and until nothing is new behind its end."""
+    """Runs while the live lane reads, and until nothing is new behind its end."""
     while True:
         over = any(child.name == "live_lane" and child.state == "finished" for child in platform.children())
-        end = runs.forward()
-        if end is not None:
-            report(f"computed up to {iso(end)}")
+        done = runs.forward()
+        if done is not None:
+            report(f"{done.job}: computed up to {iso(done.end)}")
         elif over:
             return
         elif platform.wait(POLL_SECONDS):
@@ -180,19 +173,12 @@ def _result(
 ) -> ReplayResult:
     gaps = lake.read(FEED_GAPS)
     rows = lake.read(FEATURES, columns=["best_bid", "best_ask"])
-    walls: list[Wall] = []
-    for path in paths:
-        if truth_path(path).exists():
-            walls += find_walls(lake, settings, json.loads(truth_path(path).read_text("utf-8")).get("walls", []))
     books = json.loads((home / END_FILE).read_text("utf-8"))
     return ReplayResult(
-        tables=summarize_tables(lake, TABLES),
+        summary=summarize(lake, settings, Planted.read(truth_path(path) for path in paths)),
         days=days,
         sequence_gaps=int((gaps["reason"] == "sequence").sum()),
         crossed_books=int((rows["best_bid"] >= rows["best_ask"]).sum()),
         books=books,
-        peaks=strongest_peaks(lake, settings),
-        zones=strongest_zones(lake, settings),
-        walls=walls,
         seconds=seconds,
     )

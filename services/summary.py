@@ -1,11 +1,13 @@
-"""What a home holds, for people: rows per table, the strongest levels, planted walls found and missed.
+"""What a home holds, for people: rows per table, the strongest levels, planted walls found and missed, what came of it.
 
 Belongs here: reading the lake for the summary that ``demo`` and ``replay`` print and the report shows. Does not belong
-here: printing (``cli``), HTML (``services/report``).
+here: anomalies and what follows from them (``services/outcome``), printing (``cli``), HTML (``services/report``).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
@@ -13,9 +15,25 @@ import pandas as pd
 from resources.duck_lake import CATALOG, DuckLake
 from resources.lake import Lake
 from resources.settings import Settings
+from services.outcome import (
+    AnomalyOutcome,
+    ExecutionCounts,
+    FailureCount,
+    Record,
+    SignalCounts,
+    ThresholdChange,
+    anomaly_outcome,
+    execution_counts,
+    failure_counts,
+    records,
+    signal_counts,
+    threshold_changes,
+)
 from signal_assets.event_time import MINUTE, iso
 from signal_assets.fixed_point import SCALE, parse_fixed
 from signal_assets.levels.tables import PRICE_ZONES, WAVE_PEAKS
+from signal_assets.market.tables import FEATURES
+from signal_assets.stage_tables import TABLES
 from signal_assets.table import Table
 
 TOP: Final = 5
@@ -51,6 +69,55 @@ class Wall:
         return self.minutes_found > 0
 
 
+@dataclass(frozen=True)
+class Summary:
+    """Everything that is said about a home."""
+
+    tables: Sequence[TableSummary]
+    peaks: Mapping[str, Sequence[Mapping[str, Any]]]
+    zones: Mapping[str, Sequence[Mapping[str, Any]]]
+    walls: Sequence[Wall]
+    anomalies: AnomalyOutcome
+    signals: Sequence[SignalCounts]
+    failures: Sequence[FailureCount]
+    execution: Sequence[ExecutionCounts]
+    records: Sequence[Record]
+    thresholds: Sequence[ThresholdChange]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What is known to have happened in a simulated market, as its truth says it; ``None``: it is not known."""
+
+    walls: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    anomalies: Sequence[Mapping[str, Any]] | None = None
+
+    @classmethod
+    def read(cls, paths: Iterable[Path]) -> "Planted":
+        """What truth files say together; those that are not there say nothing."""
+        truths = [json.loads(path.read_text("utf-8")) for path in paths if path.exists()]
+        if not truths:
+            return cls()
+        walls, anomalies = ([row for truth in truths for row in truth.get(name, [])] for name in ("walls", "anomalies"))
+        return cls(walls, anomalies)
+
+
+def summarize(lake: DuckLake, settings: Settings, planted: Planted) -> Summary:
+    """Read everything that is said about a home."""
+    return Summary(
+        tables=summarize_tables(lake, TABLES),
+        peaks=strongest_peaks(lake, settings),
+        zones=strongest_zones(lake, settings),
+        walls=find_walls(lake, settings, planted.walls),
+        anomalies=anomaly_outcome(lake, settings, planted.anomalies),
+        signals=signal_counts(lake),
+        failures=failure_counts(lake),
+        execution=execution_counts(lake),
+        records=records(lake, settings),
+        thresholds=threshold_changes(lake, settings),
+    )
+
+
 def summarize_tables(lake: DuckLake, tables: Sequence[Table]) -> list[TableSummary]:
     """Rows, range of event time and newest snapshot of each table."""
     snapshots = dict(
@@ -58,9 +125,9 @@ def summarize_tables(lake: DuckLake, tables: Sequence[Table]) -> list[TableSumma
             f"SELECT author, max(snapshot_id) FROM {CATALOG}.snapshots() WHERE author IS NOT NULL GROUP BY author"  # noqa: S608
         )
     )
+    lake.ensure(tables)
     lines = []
     for table in tables:
-        lake.ensure([table])
         row = lake.query(
             f"SELECT count(*), epoch_us(min({table.time})), epoch_us(max({table.time})) FROM {CATALOG}.{table.name}"  # noqa: S608
         )[0]
@@ -150,7 +217,10 @@ def find_walls(lake: Lake, settings: Settings, walls: Sequence[Mapping[str, Any]
 
 
 def market_minutes(lines: Sequence[TableSummary]) -> float:
-    """Market time the tables span, in minutes."""
-    firsts = [line.first for line in lines if line.first is not None]
-    lasts = [line.last for line in lines if line.last is not None]
-    return (max(lasts) - min(firsts)) / MINUTE if firsts else 0.0
+    """Market time in minutes: from the first features to the last."""
+    spans = [
+        line.last - line.first
+        for line in lines
+        if line.name == FEATURES.name and line.first is not None and line.last is not None
+    ]
+    return sum(spans) / MINUTE

@@ -4,30 +4,38 @@ Belongs here: which assets, checks, jobs, sensors, schedules and resources there
 them does.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from dagster import Definitions, in_process_executor
 
-from jobs.asset_jobs import asset_jobs
+from jobs.asset_jobs import LEARNING_STAGE, STRATEGIC_STAGE, asset_jobs
 from jobs.maintenance import maintenance_job
-from resources.dagster_resources import LakeResource, SettingsResource, StreamsResource
+from resources.dagster_resources import KeysResource, LakeResource, SettingsResource, StreamsResource
 from resources.failure_log import RedisFailureLog
 from sensors.failure_sensor import failure_sensor
-from sensors.schedules import day_close_schedule, maintenance_schedule
-from sensors.stream_sensor import stream_sensor
+from sensors.schedules import day_close_schedule, learning_schedule, maintenance_schedule
+from sensors.stream_sensor import strategic_sensor, stream_sensor
 from signal_assets.aggregates.assets import aggregate_assets
 from signal_assets.aggregates.checks import aggregate_checks
-from signal_assets.aggregates.tables import TABLES as AGGREGATE_TABLES
+from signal_assets.anomalies.assets import anomaly_assets
+from signal_assets.derivation import asset_name
+from signal_assets.execution.assets import execution_assets
+from signal_assets.learning.assets import in_force_spec, learning_assets
 from signal_assets.levels.assets import level_assets
-from signal_assets.levels.tables import TABLES as LEVEL_TABLES
 from signal_assets.market.assets import feed_specs, raw_assets
 from signal_assets.market.checks import market_checks
-from signal_assets.market.tables import TABLES as MARKET_TABLES
+from signal_assets.performance.assets import performance_assets
+from signal_assets.performance.checks import performance_checks
+from signal_assets.signals.assets import signal_stage_assets
+from signal_assets.signals.checks import signal_checks
+from signal_assets.stage_tables import TABLES
+from signal_assets.strategies.assets import strategy_assets
 from signal_assets.table_checks import schema_check
 
-TABLES = (*MARKET_TABLES, *AGGREGATE_TABLES, *LEVEL_TABLES)
-"""Every table of the lake, in the order in which data flows."""
+# Window tables take any range of days at once and folds a day at a time; a job that holds both goes by the day.
+warnings.filterwarnings("ignore", message="Asset job .* materializes assets with varying BackfillPolicies")
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitions:
@@ -36,23 +44,41 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
     Parameters
     ----------
     resource_overrides : mapping, optional
-        Resources to use instead of the real ones: ``lake``, ``streams``, ``settings``, ``failures``.
+        Resources to use instead of the real ones: ``lake``, ``streams``, ``settings``, ``keys``, ``failures``.
     """
     resources: dict[str, Any] = {
         "lake": LakeResource(),
         "streams": StreamsResource(),
         "settings": SettingsResource(),
+        "keys": KeysResource(),
         "failures": RedisFailureLog(),
     } | dict(resource_overrides or {})
     settings = resources["settings"].load()
-    assets = [*raw_assets(settings), *aggregate_assets(settings), *level_assets(settings)]
-    tactical = ["/".join(key.path) for asset in assets for key in asset.keys]
+    assets = [
+        *raw_assets(settings),
+        *aggregate_assets(settings),
+        *level_assets(settings),
+        *anomaly_assets(settings),
+        *strategy_assets(settings),
+        *signal_stage_assets(settings),
+        *execution_assets(settings),
+        *performance_assets(settings),
+        *learning_assets(settings),
+    ]
+    strategic = [asset_name(table) for table in TABLES if table.stage == STRATEGIC_STAGE]
+    learned = [asset_name(table) for table in TABLES if table.stage == LEARNING_STAGE]
+    tactical = [name for table in TABLES if (name := asset_name(table)) not in (*strategic, *learned)]
+    checks = [*market_checks(), *aggregate_checks(), *signal_checks(), *performance_checks()]
     return Definitions(
-        assets=[*feed_specs(settings), *assets],
-        asset_checks=[*(schema_check(table) for table in TABLES), *market_checks(), *aggregate_checks()],
+        assets=[*feed_specs(settings), in_force_spec(), *assets],
+        asset_checks=[*(schema_check(table) for table in TABLES), *checks],
         jobs=[*asset_jobs(assets), maintenance_job()],
-        sensors=[stream_sensor(tactical, settings.sensor_interval_seconds), failure_sensor()],
-        schedules=[day_close_schedule(), maintenance_schedule()],
+        sensors=[
+            stream_sensor(tactical, settings.sensor_interval_seconds),
+            strategic_sensor(tactical, strategic, settings.strategic_interval_seconds),
+            failure_sensor(),
+        ],
+        schedules=[day_close_schedule(), learning_schedule(strategic, learned), maintenance_schedule()],
         resources=resources,
         executor=in_process_executor,
     )

@@ -13,7 +13,7 @@ import pandas as pd
 
 from resources.lake import Lake, LakeError, Progress
 from signal_assets.event_time import iso
-from signal_assets.instrument import Instrument
+from signal_assets.instrument import Instrument, whole_group
 from signal_assets.market.tables import TABLES as RAW_TABLES
 from signal_assets.table import Table
 from signal_assets.window import Window, forward_windows
@@ -94,7 +94,7 @@ def compute(
     """Rows of one window, from what the lake holds now; ``late`` says whether late raw rows take part."""
     if not window.holds(derivation.grid):
         return derivation.table.empty()
-    keys = [instrument.key for instrument in instruments]
+    keys = scope_of(instruments)
     inputs = {
         item.table.name: lake.read(
             item.table,
@@ -130,7 +130,7 @@ def forward(
     before = lake.progress(derivation.asset, group)
     origin = before.origin if before is not None else first
     position = before.progress if before is not None else first
-    keys = [instrument.key for instrument in instruments]
+    keys = scope_of(instruments)
     done.start, done.end = position, max(position, end)
     for window in forward_windows(position, end):
         rows = compute(lake, derivation, window, instruments, late=False)
@@ -164,7 +164,7 @@ def recompute_day(
     rows = compute(lake, derivation, window, instruments, late=True)
     done = WorkDone(windows=1, start=window.start, end=window.end)
     with lake.transaction(asset=derivation.asset, run_id=run_id) as unit:
-        written = unit.replace(derivation.table, rows, window, [instrument.key for instrument in instruments])
+        written = unit.replace(derivation.table, rows, window, scope_of(instruments))
         before = unit.progress(derivation.asset, group)
         if before is None or before.progress < window.end:
             origin = before.origin if before is not None else min(first, window.start)
@@ -187,6 +187,11 @@ def _require_inputs(lake: Lake, derivation: Derivation, group: str, end: int) ->
             )
         origins.append(progress.origin)
     return min(origins)
+
+
+def scope_of(instruments: Sequence[Instrument]) -> list[str]:
+    """What stands in the column ``instrument`` of a group's rows: its instruments, and the group as a whole."""
+    return [*(instrument.key for instrument in instruments), whole_group(instruments[0].group)]
 
 
 def asset_name(table: Table) -> str:

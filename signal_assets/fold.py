@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 
 from resources.lake import Lake, LakeTransaction, Progress, State
-from signal_assets.derivation import Input, NotCompleteError, WorkDone, asset_name
+from signal_assets.derivation import Input, NotCompleteError, WorkDone, asset_name, scope_of
 from signal_assets.event_time import DAY, MINUTE, day_end, day_start, floor_to, iso
 from signal_assets.instrument import Instrument
-from signal_assets.machine import Events, Machine, decode_state, encode_state, record_class, whole_group
+from signal_assets.machine import Events, Machine, decode_state, encode_state, record_class
 from signal_assets.table import Table
 from signal_assets.window import Window, forward_windows
 
@@ -255,7 +255,7 @@ def _write(
     operational: Mapping[str, int | str],
     done: Mapping[Table, WorkDone],
 ) -> None:
-    keys = [*(instrument.key for instrument in instruments), whole_group(group)]
+    keys = scope_of(instruments)
     for table in fold.tables:
         rows = made.rows[table.name]
         for column in table.columns:
@@ -289,7 +289,7 @@ def versions_in_force(
         If a day from which they should have been learned has not been: versions of day D are due on D+2.
     """
     due = start - DAY
-    keys = [*(instrument.key for instrument in instruments), whole_group(group)]
+    keys = scope_of(instruments)
     found: dict[str, Sequence[Any]] = {}
     for table in tables:
         if due > origin:
@@ -309,7 +309,7 @@ def events_between(
     lake: Lake, fold: Fold, instruments: Sequence[Instrument], start: int, end: int, *, late: bool
 ) -> Iterator[tuple[int, Events]]:
     """Events of ``(start, end]`` in ascending time; read day by day, so that memory stays bounded."""
-    keys = [*(instrument.key for instrument in instruments), whole_group(instruments[0].group)]
+    keys = scope_of(instruments)
     while start < end:
         stop = min(end, day_end(start + 1))
         frames = {

@@ -96,3 +96,14 @@ def automatic_bucket_size(price: int) -> int:
     target = max(price // 100_000, 1)
     power = int(10 ** (len(str(target)) - 1))
     return min((1 * power, 2 * power, 5 * power, 10 * power), key=lambda step: (abs(step - target), step))
+
+
+def whole_group(group: str) -> str:
+    """What stands in the column ``instrument`` of rows that concern a whole group.
+
+    Examples
+    --------
+    >>> whole_group("crypto")
+    '*.crypto'
+    """
+    return f"*.{group}"

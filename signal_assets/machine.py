@@ -64,17 +64,6 @@ def record_class(table: Table) -> type[Any]:
     return namedtuple(table.short_name.title().replace("_", ""), table.value_columns)
 
 
-def whole_group(group: str) -> str:
-    """What stands in the column ``instrument`` of rows that concern a whole group.
-
-    Examples
-    --------
-    >>> whole_group("crypto")
-    '*.crypto'
-    """
-    return f"*.{group}"
-
-
 def encode_state(state: Mapping[str, Any]) -> str:
     """A state as JSON: texts, numbers (to the bit, NaN too), lists, mappings with text keys, int64/float64 arrays."""
     return json.dumps(state, default=_array, separators=(",", ":"))

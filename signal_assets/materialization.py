@@ -7,6 +7,7 @@ any single asset (``<stage>/assets.py``).
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
 from dagster import (
     AssetDep,
@@ -31,8 +32,9 @@ from resources.lake import Lake, LakeError, LakeSource
 from resources.settings import Settings
 from signal_assets.derivation import Derivation, WorkDone, forward, recompute_day
 from signal_assets.event_time import DAY, MINUTE, ceil_to, iso
-from signal_assets.fold import Fold, forward_fold, recompute_day_fold
+from signal_assets.fold import Fold, WarmMachines, forward_fold, recompute_day_fold
 from signal_assets.partitions import Days, Forward, coverage, daily_partitions, looking_back, the_day_before
+from signal_assets.picture import Picture
 from signal_assets.table import DAY_COLUMN, Table
 
 OWNERS: Final = ["team:signals"]
@@ -112,6 +114,9 @@ def table_spec(
 
 
 SINGLE_RUN: Final = BackfillPolicy.single_run()
+"""Window tables: any range of days at once."""
+BY_DAY: Final = BackfillPolicy.multi_run(max_partitions_per_run=1)
+"""Folds and what is learned: one day follows from the other."""
 
 
 def window_asset(
@@ -166,7 +171,7 @@ def fold_asset(
     @multi_asset(
         name=declared.name,
         specs=[fold_spec(table, declared, inputs) for table in declared.tables],
-        backfill_policy=BackfillPolicy.multi_run(max_partitions_per_run=1),
+        backfill_policy=BY_DAY,
     )
     def step(
         context: AssetExecutionContext, lake: ResourceParam[LakeSource], settings: ResourceParam[SettingsSource]
@@ -187,6 +192,11 @@ def fold_spec(table: Table, fold: Fold, inputs: Mapping[Table, int]) -> AssetSpe
 
 IN_FORCE: Final = AssetKey(["learning", "in_force"])
 """External asset: versions learned from earlier days. It closes the loop without a cycle in the graph."""
+
+
+def picture_metadata(pictures: Sequence[Picture]) -> dict[str, MetadataValue]:
+    """Pictures as metadata entries of a materialization."""
+    return {f"picture_{picture.name}": MetadataValue.md(picture.markdown) for picture in pictures}
 
 
 def days_behind(look_back: int) -> int:
@@ -227,6 +237,10 @@ def _run(
         raise Failure(description=str(error), allow_retries=False) from error
 
 
+_warm: WeakKeyDictionary[Lake, WarmMachines] = WeakKeyDictionary()
+"""Machines of this process' lake (tests open several)."""
+
+
 def _run_fold(
     context: AssetExecutionContext,
     lake_source: LakeSource,
@@ -244,7 +258,8 @@ def _run_fold(
         run_id = context.run.run_id
         if isinstance(covers, Forward):
             instruments = settings.groups[covers.group]
-            done = [forward_fold(lake, fold, covers.group, instruments, end=covers.end, run_id=run_id)]
+            warm = _warm.setdefault(lake, WarmMachines())
+            done = [forward_fold(lake, fold, covers.group, instruments, end=covers.end, run_id=run_id, warm=warm)]
         else:
             for day in covers.days:
                 for group, instruments in settings.groups.items():

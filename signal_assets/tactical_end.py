@@ -1,6 +1,6 @@
-"""How far the next tactical run of a group should compute.
+"""How far the next run of a group should compute.
 
-Belongs here: the decision, from a few numbers. Does not belong here: who asks – the stream sensor, or a replay.
+Belongs here: the decision, from a few numbers. Does not belong here: who asks – the sensors, or a replay.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,26 @@ def next_end(lake: Lake, streams: MarketStreams, settings: Settings, group: str,
     watermark = stream_watermark(streams, keys)
     if watermark is None:
         return "no grid point has closed yet: is the live lane running?"
+    first = first_closed(streams, keys)
+    return _reach(lake, group, assets, watermark, first if first is not None else watermark)
+
+
+def next_end_behind(lake: Lake, group: str, sources: Sequence[str], assets: Sequence[str]) -> int | str:
+    """The same for assets that follow what other jobs have computed: the end is the slowest source's progress."""
+    reached = [lake.progress(source, group) for source in sources]
+    if any(progress is None for progress in reached):
+        return f"{sources[[progress is None for progress in reached].index(True)]} has not been computed yet"
+    known = [progress for progress in reached if progress is not None]
+    first = min(progress.origin for progress in known) + 1
+    return _reach(lake, group, assets, min(progress.progress for progress in known), first)
+
+
+def _reach(lake: Lake, group: str, assets: Sequence[str], watermark: int, first: int) -> int | str:
     positions = [lake.progress(asset, group) for asset in assets]
     known = [position.progress for position in positions if position is not None]
     if len(known) < len(positions):
-        first = first_closed(streams, keys)
         origins = [position.origin for position in positions if position is not None]
-        known.append(min(origins) if origins else (first if first is not None else watermark) - 1)
+        known.append(min(origins) if origins else first - 1)
     slowest = min(known)
     if watermark <= slowest:
         return f"nothing new: everything is computed up to {iso(slowest)}"

@@ -1,6 +1,6 @@
 """Stand-ins for what assets and sensors are handed: a lake in memory, streams in a dictionary, fixed settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from resources.lake import Lake
@@ -88,3 +88,14 @@ class ListOfFailures:
     def record(self, fields: dict[str, str]) -> None:
         """Keep one."""
         self.kept.append(fields)
+
+
+@dataclass
+class KeptKeys:
+    """Single keys, in a dictionary."""
+
+    values: dict[str, str] = field(default_factory=dict)
+
+    def put(self, values: Mapping[str, str]) -> None:
+        """Set all of them."""
+        self.values.update(values)

@@ -58,6 +58,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--diff-milliseconds", type=int)
     parser.add_argument("--trades-per-second", type=float)
     parser.add_argument("--levels", type=int, help="levels a side")
+    parser.add_argument("--anomalies-per-day", type=float, help="planted per instrument")
     parser.add_argument("--gaps-per-day", type=float)
     parser.add_argument("--truth", type=Path, help="write what is planted to this file before serving")
     parser.add_argument("--subscribers", type=int, default=1, help="how many the virtual clock waits for")
@@ -72,6 +73,7 @@ def _settings(arguments: argparse.Namespace) -> FlowSettings:
         "diff_interval": arguments.diff_milliseconds,
         "trades_per_second": arguments.trades_per_second,
         "levels_per_side": arguments.levels,
+        "anomalies_per_day": arguments.anomalies_per_day,
         "gaps_per_day": arguments.gaps_per_day,
     }
     changes = {name: value for name, value in named.items() if value is not None}

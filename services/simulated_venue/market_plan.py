@@ -174,7 +174,7 @@ class InstrumentPlan:
     price : float
         Price it begins at, in quote units.
     derived : bool
-        True where the price follows from two others: no nodes, walls or spikes of its own.
+        True where the price follows from two others: no nodes or walls of its own, and a spike leaves their ratio.
     """
 
     def __init__(
@@ -250,9 +250,9 @@ class InstrumentPlan:
         begin = start + int(random.exponential(DAY / rate) if rate > 0 else 400 * DAY) + 2 * MINUTE
         begin = begin // SECOND * SECOND
         end = begin + int(random.uniform(30, 90)) * SECOND
-        kind = ANOMALY_KINDS[int(random.integers(1 if self.derived else 0, len(ANOMALY_KINDS)))]
+        kind = ANOMALY_KINDS[int(random.integers(len(ANOMALY_KINDS)))]
         direction = 1 if random.random() < 0.5 else -1
-        if kind == "price_spike":
+        if kind == "price_spike" and not self.derived:
             self.nodes.extend(end + HOUR)
             for wall in self.walls:  # a wall would hold the spike up: it goes the other way
                 if wall.start < end and begin < wall.end:

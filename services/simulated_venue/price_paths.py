@@ -17,6 +17,8 @@ COMMON_SHOCK: Final = 0.75
 """Correlation of every instrument's shock with the market's, so 0.56 among each other."""
 SPIKE_WIDTHS: Final = 12.0
 DERIVED_NOISE_TICKS: Final = 0.15
+DISLOCATION: Final = 0.01
+"""How far, as a share of its price, a spike takes a third leg away from what its two others say."""
 
 
 class PricePaths:
@@ -72,7 +74,9 @@ class PricePaths:
             ticks = {leg: self._plan.instruments[leg].instrument.tick_size for leg in (numerator, denominator)}
             ratio = self.mids[numerator] * ticks[numerator] / (self.mids[denominator] * ticks[denominator])
             ratio_ticks = ratio * 1e8 / self._plan.instruments[symbol].instrument.tick_size
-            self.mids[symbol] = ratio_ticks + DERIVED_NOISE_TICKS * self._own[symbol]()
+            anomaly = anomalies[symbol]
+            dislocation = _spike(anomaly, time) * DISLOCATION if anomaly is not None else 0.0
+            self.mids[symbol] = ratio_ticks * (1 + dislocation) + DERIVED_NOISE_TICKS * self._own[symbol]()
         return activity
 
 

@@ -6,10 +6,9 @@ from dagster import AssetsDefinition, MetadataValue
 
 from resources.lake import Lake
 from resources.settings import Settings
-from signal_assets.levels.day_pictures import day_pictures
+from signal_assets.levels.day_pictures import profile_pictures
 from signal_assets.levels.derivations import price_zones, value_area, wave_peaks
-from signal_assets.levels.profile_plot import markdown_image
-from signal_assets.materialization import window_asset
+from signal_assets.materialization import picture_metadata, window_asset
 from signal_assets.partitions import Days
 
 
@@ -24,8 +23,5 @@ def level_assets(settings: Settings) -> list[AssetsDefinition]:
 
 def _pictures(lake: Lake, settings: Settings, covers: Days) -> Mapping[str, MetadataValue]:
     """The newest day's profiles of each group's first instrument: the event log keeps everything for ever."""
-    firsts = {instruments[0].key: instruments[0] for instruments in settings.groups.values()}
-    drawn = day_pictures(lake, settings, covers.days[-1], firsts)
-    return {
-        f"picture_{picture.profile}": MetadataValue.md(markdown_image(picture.png, picture.title)) for picture in drawn
-    }
+    firsts = [instruments[0].key for instruments in settings.groups.values()]
+    return picture_metadata(profile_pictures(lake, settings, covers.days[-1], firsts))

@@ -3,8 +3,7 @@
 Belongs here: reading what a picture needs. Does not belong here: drawing (``profile_plot``).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import date
 
 import pandas as pd
@@ -20,38 +19,35 @@ from signal_assets.levels.profile import depth_profile, trade_profile
 from signal_assets.levels.profile_plot import plot_profile
 from signal_assets.levels.tables import PRICE_ZONES, VALUE_AREA, WAVE_PEAKS
 from signal_assets.market.tables import FEATURES
+from signal_assets.picture import Picture
 from signal_assets.window import Window
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One PNG and what it shows."""
-
-    instrument: str
-    profile: str
-    title: str
-    png: bytes
-
-
-def day_pictures(lake: Lake, settings: Settings, day: date, instruments: Mapping[str, Instrument]) -> list[Picture]:
+def profile_pictures(lake: Lake, settings: Settings, day: date, instrument_keys: Iterable[str]) -> list[Picture]:
     """Trade and depth profile of each instrument at the last minute of ``day`` that has peaks; none without data."""
     lake.ensure([WAVE_PEAKS, PRICE_ZONES, VALUE_AREA, DOLLAR_TRADES, DOLLAR_DEPTH, FEATURES])
     pictures = []
     window = Window.of_day(day)
     look_back = {key: item.look_back for key, item in level_parameters(settings).items()}
-    for key, instrument in instruments.items():
+    for key in instrument_keys:
+        instrument = settings.instruments_by_key[key]
         peaks = lake.read(WAVE_PEAKS, start=window.start, end=window.end, instruments=[key])
         for profile in ("trades", "depth"):
             of_profile = peaks[peaks["profile"] == profile]
             if of_profile.empty:
                 continue
             time = int(of_profile["time"].max())
-            png = _picture(lake, instrument, profile, time, look_back[key], of_profile[of_profile["time"] == time])
-            pictures.append(Picture(key, profile, f"{key} {profile} {iso(time)}", png))
+            title = f"{key}: profile of {profile} at {iso(time)}"
+            drawn = _drawn(
+                lake, instrument, profile, time, look_back[key], of_profile[of_profile["time"] == time], title
+            )
+            pictures.append(Picture(f"{profile}_{key}", title, drawn))
     return pictures
 
 
-def _picture(lake: Lake, instrument: Instrument, profile: str, time: int, look_back: int, peaks: pd.DataFrame) -> bytes:
+def _drawn(
+    lake: Lake, instrument: Instrument, profile: str, time: int, look_back: int, peaks: pd.DataFrame, title: str
+) -> bytes:
     keys = [instrument.key]
     zones = lake.read(PRICE_ZONES, start=time - 1, end=time, instruments=keys)
     area = lake.read(VALUE_AREA, start=time - 1, end=time, instruments=keys)
@@ -66,7 +62,7 @@ def _picture(lake: Lake, instrument: Instrument, profile: str, time: int, look_b
     return plot_profile(
         drawn,
         instrument.bucket_size,
-        title=f"{instrument.key} – {profile} profile – {iso(time)}",
+        title=title,
         wave_peaks=peaks,
         price_zones=zones[zones["profile"] == profile],
         value_area=area if profile == "trades" else None,

@@ -3,14 +3,13 @@
 Belongs here: drawing. Does not belong here: anything that is computed for a table.
 """
 
-from base64 import b64encode
-from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from signal_assets.canvas import Canvas
 from signal_assets.fixed_point import SCALE
 from signal_assets.levels.profile import Profile
 
@@ -72,25 +71,19 @@ def plot_profile(
     Returns
     -------
     bytes
-        A PNG file; for markdown see :func:`markdown_image`.
+        A PNG file.
     """
-    # Imported here: a run that draws nothing need not pay for it. No pyplot, so no global state and no display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 7), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_title(title, loc="left", fontsize=11)
+    canvas = Canvas(title, (7.5, 6.5))
+    axes = canvas.axes[0]
     axes.set_xlabel("volume per bucket, base units")
     axes.set_ylabel("price, quote currency")
-    axes.spines[["top", "right"]].set_visible(False)
     if len(profile) == 0:
-        axes.text(0.5, 0.5, "no volume in the look-back", ha="center", va="center", transform=axes.transAxes)
+        canvas.say("no volume in the look-back")
     else:
         edges, heights = profile_outline(profile, bucket_size)
         axes.stairs(heights, edges, orientation="horizontal", fill=True, color=VOLUME_COLOUR, label="volume")
-        axes.set_ylim(edges[0], edges[-1])
+        room = 0.01 * (edges[-1] - edges[0])
+        axes.set_ylim(edges[0] - room, edges[-1] + room)
         limit = volume_limit(profile)
         axes.set_xlim(0, limit * 1.15)
         if limit < float(heights.max()):
@@ -104,11 +97,7 @@ def plot_profile(
     if reference_price is not None:
         axes.axhline(reference_price, color="black", linewidth=0.9, linestyle=":", label="mid price")
     axes.ticklabel_format(axis="y", useOffset=False, style="plain")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right", fontsize=8, frameon=False)
-    picture = BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": None})
-    return picture.getvalue()
+    return canvas.png()
 
 
 def _draw_zones(axes: "Axes", zones: pd.DataFrame) -> None:
@@ -150,11 +139,6 @@ def _draw_peaks(axes: "Axes", peaks: pd.DataFrame, bucket_size: int, limit: floa
             (volume[i], middle[i]),
             xytext=(6, 0),
             textcoords="offset points",
-            fontsize=7,
+            fontsize=8,
             va="center",
         )
-
-
-def markdown_image(picture: bytes, title: str) -> str:
-    """The PNG inlined into a markdown image, as Dagster metadata and the report show it."""
-    return f"![{title}](data:image/png;base64,{b64encode(picture).decode('ascii')})"

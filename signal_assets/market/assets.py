@@ -92,7 +92,7 @@ def _raw_asset(table: Table, feeds: list[AssetKey]) -> AssetsDefinition:
         opened.ensure([table])
         covers = coverage(context)
         if isinstance(covers, Days):
-            return report(table, [_count_day(opened, table, covers)])
+            return report(table, [count_days(opened, table, covers)])
         raw = raw_table(table, settings.load(), covers.group)
         try:
             work = take_in(opened, streams.open(), raw, covers.group, end=covers.end, run_id=context.run.run_id)
@@ -103,7 +103,7 @@ def _raw_asset(table: Table, feeds: list[AssetKey]) -> AssetsDefinition:
     return take_in_streams
 
 
-def _count_day(lake: Lake, table: Table, covers: Days) -> WorkDone:
+def count_days(lake: Lake, table: Table, covers: Days) -> WorkDone:
     """Raw rows are never recomputed: a day run only says what is there."""
     done = WorkDone()
     for day in covers.days:

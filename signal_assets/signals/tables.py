@@ -54,7 +54,6 @@ EMITTED: Final = Table(
         Column("event_time", ColumnType.TIME, "When it was decided", "µs UTC"),
         Column("expires_at", ColumnType.TIME, "Nobody should act on it any more from here on", "µs UTC"),
         Column("emitted_at", ColumnType.TIME, "When it left, by our clock", "µs UTC", operational=True),
-        Column("stream_id", ColumnType.TEXT, "Id of its entry in the stream `signals`", operational=True),
         Column("lane", ColumnType.TEXT, "live or tactical"),
         Column("confidence", ColumnType.REAL, "Seven weighted factors", "0…1"),
         Column("payload", ColumnType.TEXT, "The whole record as it was sent, JSON", operational=True),

@@ -12,12 +12,13 @@ from dagster import AssetKey, AssetSpec, DagsterInstance, Definitions
 from resources import redis_keys
 from resources.settings import Settings, load_settings
 from signal_assets.aggregates.tables import DOLLAR_DEPTH, DOLLAR_TRADES
-from signal_assets.definitions import TABLES, build_defs
+from signal_assets.definitions import build_defs
 from signal_assets.event_time import DAY, MINUTE, SECOND
 from signal_assets.levels.tables import PRICE_ZONES, VALUE_AREA, WAVE_PEAKS
 from signal_assets.market.tables import DEPTH_SNAPSHOTS, FEATURES, FEED_GAPS, TRADES
 from signal_assets.partitions import END_TAG, GROUP_TAG
-from tests.fakes import FakeLake, FakeStreams, FixedSettings, ListOfFailures, OpenStreams
+from signal_assets.stage_tables import TABLES
+from tests.fakes import FakeLake, FakeStreams, FixedSettings, KeptKeys, ListOfFailures, OpenStreams
 
 SNAPSHOT = Path(__file__).with_name("asset_specs.json")
 MIDNIGHT = 19_943 * DAY  # 2024-08-08
@@ -41,6 +42,7 @@ class Location:
     def __init__(self, settings: Settings, instance: DagsterInstance) -> None:
         self.lake = FakeLake()
         self.streams = FakeStreams()
+        self.keys = KeptKeys()
         self.instance = instance
         self.definitions: Definitions = build_defs(
             {
@@ -48,6 +50,7 @@ class Location:
                 "streams": OpenStreams(self.streams),
                 "settings": FixedSettings(settings),
                 "failures": ListOfFailures(),
+                "keys": self.keys,
             }
         )
 
@@ -207,8 +210,8 @@ def test_a_day_run_takes_late_rows_in_and_its_checks_pass(location: Location) ->
     } <= set(evaluations)
     failed = [name for name, item in evaluations.items() if not item.passed]
     assert failed == []
-    picture = result.asset_materializations_for_node("levels_price_zones")[0].metadata["picture_trades"].value
-    assert picture.startswith("![BTCFDUSD.BINANCE trades")
+    picture = result.asset_materializations_for_node("levels_price_zones")[0].metadata[f"picture_trades_{KEY}"].value
+    assert picture.startswith("![BTCFDUSD.BINANCE: profile of trades")
     assert len(picture) > 10_000  # a PNG, inlined
 
 

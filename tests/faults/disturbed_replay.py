@@ -20,7 +20,6 @@ from resources.duck_lake import DuckLake
 from resources.redis_keys import market_features
 from resources.redis_streams import StreamReader, open_redis
 from resources.settings import Settings
-from services.in_process_runs import RANGE_END, RANGE_START
 from services.platform.environment import dagster_home, exports
 from services.platform.platform import Platform
 from services.process_environment import process_environment
@@ -124,19 +123,22 @@ def _wait_until_all_is_in(
 
 
 def _run_days(home: Path, days: Sequence[date]) -> None:
-    """One run of the back-fill job over the days, by a worker of the platform.
+    """One run of the back-fill job per day, in order, by a worker of the platform.
 
     Launched directly: Dagster's back-fill daemon looks only twice a minute.
     """
-    tags = {RANGE_START: days[0].isoformat(), RANGE_END: days[-1].isoformat()}
-    words = ["--workspace", str(dagster_home(home) / "workspace.yaml"), "--job", BACKFILL, "--tags", json.dumps(tags)]
-    subprocess.run([sys.executable, "-m", "dagster", "job", "launch", *words], check=True, timeout=LONGEST_SECONDS)
+    workspace = str(dagster_home(home) / "workspace.yaml")
     deadline = time.monotonic() + LONGEST_SECONDS
     with DagsterInstance.get() as instance:
-        while not (run := instance.get_runs(RunsFilter(job_name=BACKFILL), limit=1)[0]).is_finished:
-            assert time.monotonic() < deadline, f"the day runs did not end within {LONGEST_SECONDS:.0f} s"
-            time.sleep(3 * POLL_SECONDS)
-    assert run.status is DagsterRunStatus.SUCCESS
+        for day in days:
+            tags = json.dumps({"dagster/partition": day.isoformat()})
+            words = ["--workspace", workspace, "--job", BACKFILL, "--tags", tags]
+            launch = [sys.executable, "-m", "dagster", "job", "launch", *words]
+            subprocess.run(launch, check=True, timeout=LONGEST_SECONDS)
+            while not (run := instance.get_runs(RunsFilter(job_name=BACKFILL), limit=1)[0]).is_finished:
+                assert time.monotonic() < deadline, f"the day runs did not end within {LONGEST_SECONDS:.0f} s"
+                time.sleep(3 * POLL_SECONDS)
+            assert run.status is DagsterRunStatus.SUCCESS
 
 
 def _progress(lake: DuckLake, asset: str) -> int:

@@ -15,8 +15,8 @@ from resources.memory_lake import MemoryLake
 from signal_assets.derivation import Input, NotCompleteError
 from signal_assets.event_time import DAY, HOUR, MINUTE, SECOND, start_of_date
 from signal_assets.fold import CHECKPOINT, Fold, Stepper, WarmMachines, forward_fold, group_by_time, recompute_day_fold
-from signal_assets.instrument import Instrument
-from signal_assets.machine import Events, Rows, decode_state, encode_state, whole_group
+from signal_assets.instrument import Instrument, whole_group
+from signal_assets.machine import Events, Rows, decode_state, encode_state
 from signal_assets.table import Column, ColumnType, Table
 
 TICKS = Table(

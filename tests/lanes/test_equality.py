@@ -4,7 +4,6 @@ Late rows are left out of forward work and taken in by the day run, so forward w
 computed without them, and everything again after the day runs.
 """
 
-import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,34 +11,29 @@ from pathlib import Path
 import pytest
 
 from resources.duck_lake import DuckLake
-from resources.memory_lake import MemoryLake
 from resources.settings import Addresses, Settings
 from services.simulated_venue.market_plan import FlowSettings
 from services.simulated_venue.order_flow import DEFAULT_START, OrderFlow
-from services.simulated_venue.recording import read_recording
 from signal_assets.event_time import DAY, MINUTE, SECOND, date_of, day_start, from_datetime
 from signal_assets.market.tables import FEED_GAPS, TRADES
 from tests.lanes.market_run import (
+    THREE,
     RawRows,
     assert_equal,
     contents,
+    cuts,
     derivations,
     ingest,
+    random_cuts,
     raw_lake,
     run_days,
     run_days_without_late_rows,
     run_forward,
     settings_with,
+    shared_lake,
+    until_the_end,
 )
 
-ONE = "instruments:\n  - {symbol: BTCUSDT, venue: BINANCE, pair: BTC/USDT, tick_size: '0.01', lot_size: '0.00001'}\n"
-THREE = """
-grid_milliseconds: 5000
-instruments:
-  - {symbol: BTCFDUSD, venue: BINANCE, pair: BTC/FDUSD, tick_size: '0.01', lot_size: '0.00001'}
-  - {symbol: ETHFDUSD, venue: BINANCE, pair: ETH/FDUSD, tick_size: '0.01', lot_size: '0.0001', bucket_size: '0.02'}
-  - {symbol: ETHBTC, venue: BINANCE, pair: ETH/BTC, tick_size: '0.00001', lot_size: '0.0001', bucket_size: '0.00001'}
-"""
 MINIMA_OF_THE_RECORDING = {
     "market.trades": 19_904,
     "market.features": 600,
@@ -63,45 +57,9 @@ MINIMA_OF_THREE_DAYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def recorded(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RawRows, Settings]:
-    settings = settings_with(tmp_path_factory.mktemp("recorded"), ONE)
-    folder = shared_data / "binance_spot_btcusdt"
-    files = [folder / "btcusdt_20240808.gz", folder / "btcusdt_20240809.gz"]
-    return ingest(read_recording(files), settings.groups["crypto"], settings), settings
-
-
-@pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> tuple[RawRows, Settings]:
-    """Three days from a Friday on, the 3-cycle, gaps, late trades."""
-    settings = settings_with(tmp_path_factory.mktemp("generated"), THREE)
-    flow = OrderFlow(settings.groups["crypto"], seed=11, days=3, settings=FlowSettings.sparse(gaps_per_day=4.0))
-    return ingest(iter(flow), settings.groups["crypto"], settings), settings
-
-
-def cuts(raw: RawRows, step: int) -> list[int]:
-    """Ends of windows of ``step`` from the first row to the watermark."""
-    return [*range(raw.first // step * step + step, raw.watermark, step), raw.watermark]
-
-
-def random_cuts(raw: RawRows, seed: int, longest: int) -> list[int]:
-    """Ends of windows of random lengths: some of a second, some of many minutes."""
-    chance, position, ends = random.Random(seed), raw.first // SECOND * SECOND, []
-    while position < raw.watermark:
-        position += int(longest ** chance.random()) * SECOND
-        ends.append(min(position, raw.watermark))
-    return ends
-
-
-def until_the_end(raw: RawRows, ends: Sequence[int]) -> list[int]:
-    """Behind the last row only the watermark moves: one window to the day's end is enough."""
-    last = max(row[2] for row in raw.rows[TRADES.name]) + 10 * MINUTE
-    return [*(end for end in ends if end < last), raw.watermark]
-
-
 def check_cut(raw: RawRows, settings: Settings, ends: Sequence[int]) -> None:
     """Forward in these windows = whole days without late rows; and after the day runs = day runs alone."""
-    recorded = _shared_lake(raw)
+    recorded = shared_lake(raw)
     lake, reference, alone = recorded.branch(), recorded.branch(), recorded.branch()
     run_forward(lake, settings, ends)
     run_days_without_late_rows(reference, settings, raw)
@@ -111,20 +69,8 @@ def check_cut(raw: RawRows, settings: Settings, ends: Sequence[int]) -> None:
     assert_equal(contents(lake, settings), contents(alone, settings))
 
 
-_shared: dict[int, MemoryLake] = {}
-
-
-def _shared_lake(raw: RawRows) -> MemoryLake:
-    """The raw rows as a lake, made once."""
-    if id(raw) not in _shared:
-        made = raw_lake(raw)
-        assert isinstance(made, MemoryLake)
-        _shared[id(raw)] = made
-    return _shared[id(raw)]
-
-
 def check_minima(raw: RawRows, settings: Settings, minima: dict[str, int]) -> None:
-    lake = _shared_lake(raw).branch()
+    lake = shared_lake(raw).branch()
     run_days(lake, settings, raw)
     found = {name: len(rows) for name, rows in contents(lake, settings).items()}
     found |= {name: len(rows) for name, rows in raw.rows.items()}

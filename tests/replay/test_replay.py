@@ -13,9 +13,10 @@ import pytest
 
 from resources.duck_lake import DuckLake
 from services.platform.platform import Platform
-from services.replay import TABLES, ReplayError, claim_home
+from services.replay import ReplayError, claim_home
 from signal_assets.event_time import MINUTE, SECOND
 from signal_assets.market.tables import DEPTH_SNAPSHOTS, FEED_GAPS, TRADES
+from signal_assets.stage_tables import TABLES
 from tests.lanes.test_equality import ONE
 
 pytestmark = pytest.mark.slow

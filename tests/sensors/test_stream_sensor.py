@@ -12,7 +12,7 @@ from signal_assets.definitions import build_defs
 from signal_assets.event_time import DAY, MINUTE, SECOND
 from signal_assets.market.tables import FEATURES
 from signal_assets.partitions import ATTEMPT_TAG, END_TAG, GROUP_TAG
-from tests.fakes import FakeLake, FakeStreams, FixedSettings, ListOfFailures, OpenStreams
+from tests.fakes import FakeLake, FakeStreams, FixedSettings, KeptKeys, ListOfFailures, OpenStreams
 
 MIDNIGHT = 19_943 * DAY  # 2024-08-08
 ASSETS = ("market/features", "market/trades")
@@ -39,6 +39,7 @@ class Bench:
                 "streams": OpenStreams(self.streams),
                 "settings": self.settings,
                 "failures": ListOfFailures(),
+                "keys": KeptKeys(),
             }
         )
         self.repository = self.definitions.get_repository_def()

@@ -1,0 +1,44 @@
+"""What may be configured of the anomalies."""
+
+from itertools import pairwise
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from resources.strict_model import StrictModel
+
+
+class AnomalySettings(StrictModel):
+    """Market series, detectors, severities and incidents."""
+
+    metrics_interval_seconds: int = Field(
+        default=10, ge=1, le=3_600, description="distance of two points of a series; a multiple of the features grid"
+    )
+    vpin_intervals: int = Field(default=50, ge=1, le=1_000, description="intervals that VPIN is taken over")
+    window: int = Field(default=100, ge=4, le=10_000, description="past points that z-score, IQR and MAD look at")
+    minimum_points: int = Field(default=30, ge=2, le=10_000, description="fewer are warming up; at most the window")
+    z_score_threshold: float = Field(default=3.0, gt=0, le=100, description="standard deviations")
+    iqr_threshold: float = Field(default=1.5, gt=0, le=100, description="inter-quartile ranges beyond the quartiles")
+    mad_threshold: float = Field(default=3.0, gt=0, le=100, description="median absolute deviations / 0.6745")
+    ema_threshold: float = Field(default=3.0, gt=0, le=100, description="standard deviations of the residuals")
+    ema_alpha: float = Field(default=0.1, gt=0, le=1, description="weight of the newest value")
+    votes: int = Field(default=2, ge=1, le=4, description="detectors that must agree")
+    severity_low: float = Field(default=1.0, gt=0, le=100, description="least distance of LOW, in σ")
+    severity_medium: float = Field(default=2.0, gt=0, le=100, description="least distance of MEDIUM, in σ")
+    severity_high: float = Field(default=2.5, gt=0, le=100, description="least distance of HIGH, in σ")
+    severity_critical: float = Field(default=3.0, gt=0, le=100, description="CRITICAL lies beyond this distance, in σ")
+    alert_severity: Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"] = Field(
+        default="MEDIUM", description="from here on people are told"
+    )
+    cool_down_seconds: int = Field(
+        default=300, ge=1, le=86_400, description="a series quiet for so long has its incident closed"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        bounds = (self.severity_low, self.severity_medium, self.severity_high, self.severity_critical)
+        if not all(low < high for low, high in pairwise(bounds)):
+            raise ValueError("severity_low, severity_medium, severity_high and severity_critical must ascend")
+        if self.minimum_points > self.window:
+            raise ValueError(f"minimum_points ({self.minimum_points}) must not exceed window ({self.window})")
+        return self

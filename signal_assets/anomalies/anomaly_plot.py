@@ -1,0 +1,117 @@
+"""A picture of one series over a day: its values, the band they were expected in, anomalies and incidents.
+
+Belongs here: drawing, and the band for it. Does not belong here: anything that is computed for a table.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+
+from signal_assets.anomalies.parameters import AnomalyParameters
+from signal_assets.anomalies.severity import SEVERITIES
+from signal_assets.anomalies.statistical_ensemble import StatisticalEnsemble
+from signal_assets.canvas import Canvas, day_number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+VALUE_COLOUR: Final = "#3b5b7a"
+BAND_COLOUR: Final = "#cfd9e2"
+INCIDENT_COLOUR: Final = "#dfa24d"
+INCIDENT_HEIGHT: Final = 0.03
+SEVERITY_COLOURS: Final = {"LOW": "#9bbf85", "MEDIUM": "#e0b10b", "HIGH": "#e0700b", "CRITICAL": "#b3261e"}
+
+
+def expected_band(metrics: pd.DataFrame, parameters: AnomalyParameters) -> pd.DataFrame:
+    """The ensemble's expected band at each point of one series, by the detectors' own step.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Rows ``time`` and ``value`` of one series of ``anomalies.metrics``, ascending. The detectors begin cold with the
+        first; hand in a window more than is drawn and the band is the one the anomalies were judged by (but for the
+        last digits of the EMA, which never forgets).
+
+    Returns
+    -------
+    DataFrame
+        Columns ``time``, ``expected_low`` and ``expected_high``; NaN while warming up.
+    """
+    scores = StatisticalEnsemble(parameters).score(metrics["time"], metrics["value"])
+    return pd.DataFrame(
+        {
+            "time": metrics["time"].to_numpy(),
+            "expected_low": scores.expected_low,
+            "expected_high": scores.expected_high,
+        }
+    )
+
+
+def anomaly_picture(
+    metrics: pd.DataFrame, band: pd.DataFrame, anomalies: pd.DataFrame, incidents: pd.DataFrame, title: str
+) -> bytes:
+    """One series over a day as PNG bytes.
+
+    Parameters
+    ----------
+    metrics, anomalies, incidents : DataFrame
+        Rows of the anomaly tables of one series; any of them may be empty.
+    band : DataFrame
+        Of :func:`expected_band`, cut to what is drawn.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
+    """
+    canvas = Canvas(title, (11, 4.5))
+    axes = canvas.axes[0]
+    if metrics.empty:
+        canvas.say("no values on this day")
+        return canvas.png()
+    _draw_series(axes, metrics, band)
+    _draw_incidents(axes, incidents)
+    _draw_anomalies(axes, anomalies)
+    canvas.show_time(metrics["time"].to_numpy(dtype=np.int64))
+    return canvas.png()
+
+
+def _draw_series(axes: "Axes", metrics: pd.DataFrame, band: pd.DataFrame) -> None:
+    axes.fill_between(
+        day_number(band["time"].to_numpy()),
+        band["expected_low"].to_numpy(),
+        band["expected_high"].to_numpy(),
+        color=BAND_COLOUR,
+        linewidth=0,
+        label="expected",
+    )
+    times = day_number(metrics["time"].to_numpy())
+    axes.plot(times, metrics["value"].to_numpy(), color=VALUE_COLOUR, linewidth=0.6, label="value")
+
+
+def _draw_incidents(axes: "Axes", incidents: pd.DataFrame) -> None:
+    """A strip along the lower edge, so that what happened in them can still be read."""
+    opened, closed = (day_number(incidents[name].to_numpy()) for name in ("opened", "closed"))
+    axes.broken_barh(
+        list(zip(opened, closed - opened, strict=True)),
+        (0, INCIDENT_HEIGHT),
+        transform=axes.get_xaxis_transform(),
+        color=INCIDENT_COLOUR,
+        linewidth=0,
+        label="incident" if len(incidents) else None,
+    )
+
+
+def _draw_anomalies(axes: "Axes", anomalies: pd.DataFrame) -> None:
+    for severity in SEVERITIES:
+        chosen = anomalies[anomalies["severity"] == severity]
+        if len(chosen):
+            axes.scatter(
+                day_number(chosen["time"].to_numpy()),
+                chosen["value"].to_numpy(),
+                s=14,
+                color=SEVERITY_COLOURS[severity],
+                zorder=3,
+                label=severity,
+            )

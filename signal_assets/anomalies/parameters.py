@@ -1,0 +1,83 @@
+"""Parameters of the anomalies.
+
+Belongs here: their defaults and bounds. Does not belong here: reading configuration (``resources/anomaly_settings``).
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from signal_assets.anomalies.severity import SEVERITIES
+from signal_assets.event_time import MINUTE, SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyParameters:
+    """What is measured how often, when it is off, and what belongs together; times in µs.
+
+    Parameters
+    ----------
+    features_grid : int
+        Distance of two features rows: an interval without a gap holds ``metrics_interval / features_grid`` of them.
+    metrics_interval : int
+        Distance of two points of a series, a multiple of the features grid.
+    vpin_intervals : int
+        Intervals that VPIN is taken over.
+    window : int
+        Past values that z-score, IQR and MAD look at.
+    minimum_points : int
+        Past values without which a detector is still warming up.
+    z_score_threshold, mad_threshold, ema_threshold : float
+        A value votes beyond this many (robust) standard deviations.
+    iqr_threshold : float
+        A value votes beyond the quartiles by this many inter-quartile ranges.
+    ema_alpha : float
+        Weight of the newest value.
+    votes : int
+        Detectors that must find a value off on the same side.
+    severity_bounds : tuple of float
+        Least distance in σ of LOW, MEDIUM and HIGH, and the distance beyond which it is CRITICAL.
+    alert_severity : str
+        From here on an anomaly belongs to an incident and people are told of it.
+    cool_down : int
+        A series that was quiet for so long has its incident closed.
+
+    Raises
+    ------
+    ValueError
+        If a number leaves its range or two contradict each other.
+    """
+
+    features_grid: int = SECOND
+    metrics_interval: int = 10 * SECOND
+    vpin_intervals: int = 50
+    window: int = 100
+    minimum_points: int = 30
+    z_score_threshold: float = 3.0
+    iqr_threshold: float = 1.5
+    mad_threshold: float = 3.0
+    ema_threshold: float = 3.0
+    ema_alpha: float = 0.1
+    votes: int = 2
+    severity_bounds: tuple[float, float, float, float] = (1.0, 2.0, 2.5, 3.0)
+    alert_severity: str = "MEDIUM"
+    cool_down: int = 5 * MINUTE
+
+    def __post_init__(self) -> None:
+        if self.features_grid <= 0 or self.metrics_interval <= 0 or self.metrics_interval % self.features_grid:
+            raise ValueError(
+                f"metrics_interval must be a multiple of the features grid, not {self.metrics_interval} µs "
+                f"of {self.features_grid} µs"
+            )
+        for name in ("vpin_intervals", "cool_down", "z_score_threshold", "iqr_threshold", "mad_threshold"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if not self.ema_threshold > 0 or not 0 < self.ema_alpha <= 1:
+            raise ValueError(f"ema_threshold {self.ema_threshold} must be positive, ema_alpha {self.ema_alpha} in 0…1")
+        if not 1 <= self.votes <= 4:
+            raise ValueError(f"votes must lie in 1…4, not {self.votes}")
+        if not 2 <= self.minimum_points <= self.window:
+            raise ValueError(f"minimum_points must lie in 2…window ({self.window}), not {self.minimum_points}")
+        if len(self.severity_bounds) != 4 or not all(low < high for low, high in pairwise((0, *self.severity_bounds))):
+            raise ValueError(f"severity_bounds must be four positive ascending distances, not {self.severity_bounds}")
+        if self.alert_severity not in SEVERITIES:
+            raise ValueError(f"alert_severity must be one of {', '.join(SEVERITIES)}, not {self.alert_severity!r}")

@@ -1,0 +1,402 @@
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from signal_assets.anomalies.anomaly_machine import REPORTED, AnomalyMachine
+from signal_assets.anomalies.parameters import AnomalyParameters
+from signal_assets.anomalies.statistical_detectors import (
+    EmaResidual,
+    InterQuartileRange,
+    MedianAbsoluteDeviation,
+    ZScore,
+)
+from signal_assets.anomalies.statistical_ensemble import StatisticalEnsemble
+from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS, METRICS, SCORES, TABLES
+from signal_assets.content_id import content_id
+from signal_assets.event_time import SECOND
+from signal_assets.fixed_point import SCALE
+from signal_assets.fold import frame_of
+from signal_assets.machine import decode_state, encode_state
+from signal_assets.market.tables import FEATURES
+from tests.anomalies.features_rows import BTC, ETH, features_row
+
+SMALL = AnomalyParameters(
+    metrics_interval=3 * SECOND,
+    vpin_intervals=3,
+    window=8,
+    minimum_points=4,
+    cool_down=12 * SECOND,
+)
+
+
+def run(machine, steps):
+    """Rows by table of all steps, each checked to bear the time of its step."""
+    collected = {table.name: [] for table in TABLES}
+    for time, events in steps:
+        for name, rows in machine.step(time, events).items():
+            table = next(table for table in TABLES if table.name == name)
+            assert all(row[table.value_columns.index(table.time)] == time for row in rows)
+            collected[name] += rows
+    return collected
+
+
+def frames(rows):
+    """Rows as frames, checked against the tables' schemas."""
+    return {table.short_name: table.conform(frame_of(table, rows[table.name])) for table in TABLES}
+
+
+def of_seconds(rows):
+    """Steps out of features rows in any order."""
+    times = sorted({row.time for row in rows})
+    return [
+        (time, {FEATURES.name: sorted((row for row in rows if row.time == time), key=lambda row: row.instrument)})
+        for time in times
+    ]
+
+
+def made_market(seconds, seed, missing=0.02):
+    """Two instruments with seldom jumps of price, bursts of trades and missing rows."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for instrument, price in ((BTC, 60_000.0), (ETH, 2_600.0)):
+        for second in range(1, seconds + 1):
+            burst = 60 if random.random() < 0.01 else 1
+            price *= math.exp(1e-5 * burst * random.normal())
+            row = features_row(
+                second,
+                instrument=instrument,
+                bid=round(price, 2),
+                spread=round(0.01 * int(random.integers(1, 3)), 2),
+                imbalance=float(random.uniform(-1, 1)),
+                flow=float(random.integers(-9, 10)),
+                trades=int(random.poisson(2 * burst)),
+                bought=float(random.integers(0, 5) * burst),
+                sold=float(random.integers(0, 5)),
+            )
+            if random.random() >= missing:
+                rows.append(row)
+    return rows
+
+
+def metrics_by_pandas(rows, parameters):
+    """The series after their definitions, whole intervals by groupby; ordered by instrument, series, time."""
+    frame = pd.DataFrame(rows)
+    interval = parameters.metrics_interval
+    frame["end"] = -(-frame["time"] // interval) * interval
+    found = []
+    for key, of_instrument in frame.groupby("instrument"):
+        grouped = of_instrument.groupby("end")
+        sums = grouped[["trade_count", "buy_quantity", "sell_quantity", "order_flow_imbalance"]].sum()
+        whole = sums[grouped.size() == interval // parameters.features_grid]
+        at_point = of_instrument[of_instrument["time"] == of_instrument["end"]].set_index("time")
+        mid = (at_point["best_bid"] + at_point["best_ask"]) / 2 / SCALE
+        total = whole["buy_quantity"] + whole["sell_quantity"]
+        one_sided = (whole["buy_quantity"] - whole["sell_quantity"]).abs()
+        held = total.rolling(parameters.vpin_intervals).sum()
+        series = {
+            "return": np.log(mid / mid.reindex(mid.index - interval).to_numpy()),
+            "volume": total / SCALE,
+            "spread": (at_point["best_ask"] - at_point["best_bid"]) / SCALE / mid * 1e4,
+            "imbalance": at_point["imbalance_5"],
+            "trade_rate": whole["trade_count"] / (interval / SECOND),
+            "order_flow_imbalance": whole["order_flow_imbalance"] / SCALE,
+            "vpin": one_sided.rolling(parameters.vpin_intervals).sum() / held.where(held > 0),
+        }
+        for name, values in series.items():
+            known = values[values.index.isin(at_point.index)].dropna()
+            found += [(key, f"market.{key}.{name}", time, value) for time, value in known.items()]
+    return pd.DataFrame(found, columns=["instrument", "series", "time", "value"]).sort_values(
+        ["instrument", "series", "time"], ignore_index=True
+    )
+
+
+def bursts(times, cool_down):
+    """Times cut where the next one is a cool-down or more away."""
+    cut = np.flatnonzero(np.diff(times) >= cool_down) + 1
+    return [list(burst) for burst in np.split(times, cut)] if len(times) else []
+
+
+def test_every_row_follows_from_the_definitions():
+    rows = made_market(1_800, seed=11)
+    parameters = replace(SMALL, window=50, minimum_points=20, cool_down=30 * SECOND)
+    made = frames(run(AnomalyMachine([BTC, ETH], parameters), of_seconds(rows)))
+    metrics = made["metrics"].sort_values(["instrument", "series", "time"], ignore_index=True)
+    pd.testing.assert_frame_equal(
+        metrics, metrics_by_pandas(rows, parameters), rtol=1e-9, atol=1e-12, check_dtype=False
+    )
+
+    last_time = max(row.time for row in rows)
+    steps = np.array(sorted({row.time for row in rows}))
+    anomalies, incidents = made["anomalies"], made["incidents"]
+    assert len(anomalies) > 30
+    assert len(incidents) > 10
+    for name, of_series in metrics.groupby("series"):
+        scores = made["scores"][made["scores"]["series"] == name]
+        all_said = {}
+        for detector in (
+            ZScore(window=50, minimum_points=20),
+            InterQuartileRange(window=50, minimum_points=20),
+            MedianAbsoluteDeviation(window=50, minimum_points=20),
+            EmaResidual(minimum_points=20),
+            StatisticalEnsemble(parameters),
+        ):
+            all_said[detector.name] = said = detector.score(of_series["time"], of_series["value"])
+            stored = scores[scores["detector"] == detector.name]
+            assert stored["time"].tolist() == of_series["time"].tolist()
+            np.testing.assert_array_equal(stored["sigma"], said.sigma)
+        # `said` is the ensemble's: an anomaly where it votes and the distance has a name.
+        expected = (said.vote != 0) & (np.abs(said.sigma) >= 1)
+        found = anomalies[anomalies["series"] == name]
+        assert found["time"].tolist() == of_series["time"][expected].tolist()
+        assert found["value"].tolist() == of_series["value"][expected].tolist()
+        assert found["sigma"].tolist() == said.sigma[expected].tolist()
+        assert found["expected_low"].tolist() == said.expected_low[expected].tolist()
+        assert found["expected_high"].tolist() == said.expected_high[expected].tolist()
+
+        assert found["direction"].tolist() == np.where(said.vote > 0, "above", "below")[expected].tolist()
+        del all_said["ensemble"]
+        for i, votes, reasons in zip(np.flatnonzero(expected), found["votes"], found["reasons"], strict=True):
+            agreeing = {name: one.sigma[i] for name, one in all_said.items() if one.vote[i] == said.vote[i]}
+            assert json.loads(reasons) == agreeing
+            assert votes == len(agreeing) >= 2
+
+        loud = found[found["sigma"].abs() >= 2]
+        assert (found["incident"] != "").tolist() == (found["sigma"].abs() >= 2).tolist()
+        together = bursts(loud["time"].to_numpy(), parameters.cool_down)
+        assert loud["time"][loud["alert"]].tolist() == [burst[0] for burst in together]
+        over = [burst for burst in together if burst[-1] + parameters.cool_down <= last_time]
+        closed = incidents[incidents["series"] == name]
+        assert closed["opened"].tolist() == [burst[0] for burst in over]
+        assert closed["last"].tolist() == [burst[-1] for burst in over]
+        assert closed["anomalies"].tolist() == [len(burst) for burst in over]
+        first_look = [int(steps[np.searchsorted(steps, burst[-1] + parameters.cool_down)]) for burst in over]
+        assert closed["closed"].tolist() == first_look
+        for incident in closed.itertuples():
+            members = loud[loud["incident"] == incident.id]
+            assert members["time"].iloc[0] == incident.opened
+            assert len(members) == incident.anomalies
+            assert members["sigma"].abs().max() == incident.peak_sigma
+
+
+def spike_market(seconds, spikes):
+    """One instrument whose volume alternates between 0.9 and 1.1 a point, except at the points of ``spikes``."""
+    rows = []
+    for second in range(1, seconds + 1):
+        volume = spikes.get(second, 0.9 + 0.2 * (second // 3 % 2)) if second % 3 == 0 else 0.0
+        rows.append(features_row(second, trades=1, bought=volume))
+    return rows
+
+
+def test_a_burst_by_hand():
+    # Points every 3 s. Spikes at 60, 66 (6 s apart: one incident) and 90 (24 s after 66: another), cool-down 12 s.
+    # So the first is over at 66 + 12 = 78, the second at 102.
+    rows = [row for row in spike_market(120, {60: 50.0, 66: 99.0, 90: 500.0}) if row.time // SECOND not in (78, 79)]
+    made = frames(run(AnomalyMachine([BTC], SMALL), of_seconds(rows)))
+    name = f"market.{BTC.key}.volume"
+    anomalies = made["anomalies"][made["anomalies"]["series"] == name].set_index("time")
+    loud = anomalies[anomalies["incident"] != ""]
+    assert loud.index.tolist()[0] == 60 * SECOND
+    assert loud["alert"].to_dict() == {time: time in (60 * SECOND, 90 * SECOND) for time in loud.index}
+    incidents = made["incidents"][made["incidents"]["series"] == name]
+    assert incidents["id"].tolist() == [content_id(name, 60 * SECOND), content_id(name, 90 * SECOND)]
+    # The rows of 78 and 79 are missing, so the first step that sees it is 80.
+    assert incidents[["opened", "last", "closed"]].to_numpy().tolist() == [
+        [60 * SECOND, 66 * SECOND, 80 * SECOND],
+        [90 * SECOND, 90 * SECOND, 102 * SECOND],
+    ]
+    first = anomalies.loc[60 * SECOND]
+    # In the window 0.9 and 1.1, four each: mean 1, sample deviation 0.1 x √(8/7).
+    reasons = json.loads(first["reasons"])
+    assert reasons["z_score"] == 100.0  # (50 - 1) / 0.107 is 458, cut
+    assert first["votes"] == len(reasons) == 4
+    assert first[["severity", "direction", "detector", "value"]].tolist() == ["CRITICAL", "above", "ensemble", 50.0]
+    assert first["id"] == content_id(name, 60 * SECOND, "ensemble")
+    assert first["tail_probability"] == 0.0
+    assert first["expected_low"] < 0.9 < 1.1 < first["expected_high"] < 2
+
+
+def test_what_has_no_features_row_does_nothing():
+    machine = AnomalyMachine([BTC], SMALL)
+    machine.begin_day(0, {})
+    before = encode_state(machine.state())
+    assert machine.step(3 * SECOND, {}) == {}
+    assert machine.step(3 * SECOND, {"market.trades": [("BTC", 1)]}) == {}
+    assert encode_state(machine.state()) == before
+
+
+def test_warming_up_is_said_and_only_points_have_rows():
+    rows = run(AnomalyMachine([BTC], SMALL), of_seconds(spike_market(6, {})))
+    # Points 3 and 6. No return at 3, no VPIN before three intervals.
+    names = ["volume", "spread", "imbalance", "trade_rate", "order_flow_imbalance"]
+    expected = [(3, name) for name in names] + [(6, name) for name in ["return", *names]]
+    assert [(row[2] // SECOND, row[1].rpartition(".")[2]) for row in rows[METRICS.name]] == expected
+    assert len(rows[SCORES.name]) == 5 * len(expected)
+    assert {row[3] for row in rows[SCORES.name]} == {"z_score", "iqr", "mad", "ema", "ensemble"}
+    assert all(math.isnan(row[4]) for row in rows[SCORES.name])
+    assert rows[ANOMALIES.name] == rows[INCIDENTS.name] == []
+
+
+def test_what_is_no_number_has_no_row():
+    rows = [features_row(second, imbalance=math.nan if second == 6 else 0.5) for second in range(1, 10)]
+    made = run(AnomalyMachine([BTC], SMALL), of_seconds(rows))
+    name = f"market.{BTC.key}.imbalance"
+    assert [row[2] // SECOND for row in made[METRICS.name] if row[1] == name] == [3, 9]
+    assert [row[2] // SECOND for row in made[SCORES.name] if row[1:4:2] == (name, "mad")] == [3, 9]
+
+
+class PluggedIn(ZScore):
+    """A third party's detector."""
+
+    name = "plugged_in"
+
+
+def plugged_in(parameters):
+    return PluggedIn(window=parameters.window, minimum_points=parameters.minimum_points)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(1, 4),  # seconds since the step before
+        st.sampled_from(["B", "E", "BE", "BE"]),  # whose row there is
+        st.sampled_from([0, 1, 1, 1, 2, 40]),  # size of trades and of the spread
+        st.sampled_from([-0.5, 0.0, 0.25, float("nan")]),
+    ),
+    max_size=90,
+)
+
+
+def random_steps(drawn):
+    second, steps = 0, []
+    for ahead, instruments, size, imbalance in drawn:
+        second += 1 if ahead > 2 else ahead
+        rows = [
+            features_row(
+                second,
+                instrument=instrument,
+                bid=100.0 + size,
+                spread=0.01 * (1 + size),
+                imbalance=imbalance,
+                flow=size - 1,
+                trades=size,
+                bought=size,
+                sold=1.0,
+            )
+            for instrument in (BTC, ETH)
+            if instrument.symbol[0] in instruments
+        ]
+        steps.append((second * SECOND, {FEATURES.name: rows}))
+    return steps
+
+
+@settings(max_examples=40, deadline=None)
+@given(drawn=STEPS, cuts=st.sets(st.integers(0, 90), max_size=5), later=st.integers(0, 90))
+def test_any_cut_any_restart_any_prefix_gives_the_same_rows(drawn, cuts, later):
+    steps = random_steps(drawn)
+    parameters = replace(SMALL, metrics_interval=2 * SECOND, window=6, minimum_points=3, cool_down=6 * SECOND)
+    whole = AnomalyMachine([BTC, ETH], parameters, [plugged_in])
+    expected = [whole.step(*step) for step in steps]
+    machine = AnomalyMachine([BTC, ETH], parameters, [plugged_in])
+    found = []
+    for number, step in enumerate(steps):
+        if number in cuts:
+            text = encode_state(machine.state())
+            machine = AnomalyMachine([BTC, ETH], parameters, [plugged_in])
+            machine.restore(decode_state(text))
+        found.append(machine.step(*step))
+    assert repr(found) == repr(expected)  # repr tells every bit of a float
+    assert encode_state(machine.state()) == encode_state(whole.state())
+    prefix = AnomalyMachine([BTC, ETH], parameters, [plugged_in])
+    assert repr([prefix.step(*step) for step in steps[:later]]) == repr(expected[:later])
+
+
+def test_restarts_within_bursts_and_gaps_change_nothing():
+    steps = of_seconds(made_market(900, seed=21, missing=0.1))
+    expected = run(AnomalyMachine([BTC, ETH], SMALL, [plugged_in]), steps)
+    assert len(expected[INCIDENTS.name]) > 20
+    found = {name: [] for name in expected}
+    machine = AnomalyMachine([BTC, ETH], SMALL, [plugged_in])
+    for first in range(0, len(steps), 7):
+        text = encode_state(machine.state())
+        machine = AnomalyMachine([BTC, ETH], SMALL, [plugged_in])
+        machine.restore(decode_state(text))
+        for name, rows in run(machine, steps[first : first + 7]).items():
+            found[name] += rows
+    assert repr(found) == repr(expected)
+
+
+def test_an_instrument_sees_only_itself_and_a_new_one_begins_cold():
+    rows = made_market(300, seed=3)
+    both = run(AnomalyMachine([BTC, ETH], SMALL), of_seconds(rows))
+    alone = run(AnomalyMachine([BTC], SMALL), of_seconds([row for row in rows if row.instrument == BTC.key]))
+    for table in (METRICS, SCORES, ANOMALIES):
+        mine = [row for row in both[table.name] if BTC.key in row[:2]]
+        assert repr(mine) == repr(alone[table.name])
+    state = AnomalyMachine([BTC], SMALL).state()
+    grown = AnomalyMachine([BTC, ETH], SMALL)
+    grown.restore(decode_state(encode_state(state)))
+    assert repr(run(grown, of_seconds(rows))) == repr(both)
+
+
+class Raising(ZScore):
+    """Raises at every value above one."""
+
+    name = "raising"
+
+    def update(self, time, value):
+        if value > 1:
+            raise RuntimeError("no\nsuch value")
+        return super().update(time, value)
+
+
+def test_a_detector_that_raises_leaves_the_others_working():
+    steps = of_seconds(made_market(600, seed=4))
+    plain = AnomalyMachine([BTC, ETH], SMALL)
+    expected = run(plain, steps)
+    mixed = AnomalyMachine([BTC, ETH], SMALL, [lambda parameters: Raising(window=8, minimum_points=4), plugged_in])
+    found = run(mixed, steps)
+    for table in (METRICS, ANOMALIES, INCIDENTS):
+        assert found[table.name] == expected[table.name]
+    assert repr([row for row in found[SCORES.name] if row[3] in REPORTED]) == repr(expected[SCORES.name])
+    raised = {(row[1], row[2]) for row in found[METRICS.name] if row[3] > 1}
+    assert raised
+    silent = {(row[1], row[2]): row[4] for row in found[SCORES.name] if row[3] == "raising"}
+    assert all(math.isnan(silent[point]) for point in raised)
+    assert not all(math.isnan(sigma) for sigma in silent.values())
+    # The other plug-in is a z-score under a name of its own.
+    said = {name: [row[4] for row in found[SCORES.name] if row[3] == name] for name in ("plugged_in", "z_score")}
+    np.testing.assert_array_equal(said["plugged_in"], said["z_score"])
+    assert mixed.failures == {"raising": len(raised)}
+    assert mixed.last_failure == {"raising": "RuntimeError: no such value"}
+    assert plain.failures == {}
+    assert "failures" not in mixed.state()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"metrics_interval": 1_500_000}, "multiple of the features grid"),
+        ({"metrics_interval": 0}, "multiple of the features grid"),
+        ({"features_grid": 0}, "multiple of the features grid"),
+        ({"window": 20}, "minimum_points must lie in 2…window"),
+        ({"minimum_points": 1}, "minimum_points"),
+        ({"votes": 0}, "votes must lie in 1…4"),
+        ({"votes": 5}, "votes must lie in 1…4"),
+        ({"z_score_threshold": math.nan}, "z_score_threshold must be positive"),
+        ({"ema_threshold": 0}, "ema_threshold"),
+        ({"ema_alpha": 1.1}, "ema_alpha"),
+        ({"severity_bounds": (1, 3, 2, 4)}, "ascending"),
+        ({"severity_bounds": (0, 1, 2, 3)}, "ascending"),
+        ({"severity_bounds": (1, 2, 3)}, "four positive"),
+        ({"alert_severity": "medium"}, "alert_severity must be one of LOW"),
+        ({"cool_down": 0}, "cool_down"),
+    ],
+)
+def test_parameters_are_checked(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        AnomalyParameters(**wrong)

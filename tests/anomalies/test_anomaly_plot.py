@@ -1,0 +1,62 @@
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+from signal_assets.anomalies.anomaly_plot import (
+    BAND_COLOUR,
+    INCIDENT_COLOUR,
+    SEVERITY_COLOURS,
+    VALUE_COLOUR,
+    anomaly_picture,
+    expected_band,
+)
+from signal_assets.anomalies.parameters import AnomalyParameters
+from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS, METRICS
+from signal_assets.event_time import DAY, MINUTE, SECOND
+
+START = 20_000 * DAY
+TIMES = START + np.arange(10, 3_601, 10) * SECOND
+METRICS_ROWS = pd.DataFrame({"time": TIMES, "value": np.random.default_rng(2).normal(size=len(TIMES))})
+NO_ANOMALIES, NO_INCIDENTS = ANOMALIES.empty(), INCIDENTS.empty()
+
+
+def share_of(picture, colour, tolerance=0.02):
+    pixels = imread(BytesIO(picture))[..., :3]
+    wanted = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return float((np.abs(pixels - wanted).max(axis=2) < tolerance).mean())
+
+
+def test_the_band_holds_what_was_expected():
+    band = expected_band(METRICS_ROWS, AnomalyParameters())
+    assert band["time"].tolist() == TIMES.tolist()
+    assert band["expected_low"].isna().tolist() == [True] * 30 + [False] * (len(TIMES) - 30)
+    # Normal noise of mean 0 and deviation 1: bands of three deviations, known to a fifth or so.
+    assert band["expected_low"].iloc[100:].median() == pytest.approx(-2.8, abs=0.4)
+    assert band["expected_high"].iloc[100:].median() == pytest.approx(2.8, abs=0.4)
+
+
+def test_the_picture_shows_values_band_anomalies_and_incidents():
+    band = expected_band(METRICS_ROWS, AnomalyParameters())
+    bare = anomaly_picture(METRICS_ROWS, band, NO_ANOMALIES, NO_INCIDENTS, "market.BTCFDUSD.BINANCE.return")
+    assert bare.startswith(b"\x89PNG")
+    assert share_of(bare, BAND_COLOUR) > 0.2
+    assert share_of(bare, VALUE_COLOUR) > 0.001
+    assert share_of(bare, INCIDENT_COLOUR) == 0
+    incidents = pd.DataFrame({"opened": [START + 20 * MINUTE], "closed": [START + 30 * MINUTE]})
+    shaded = anomaly_picture(METRICS_ROWS, band, NO_ANOMALIES, incidents, "x")
+    assert share_of(shaded, INCIDENT_COLOUR) > 0.002  # a strip along the lower edge, ten minutes of an hour
+    for severity, colour in SEVERITY_COLOURS.items():
+        anomalies = pd.DataFrame({"time": TIMES[100:103], "value": [4.0, 5.0, 6.0], "severity": severity})
+        assert share_of(bare, colour) == 0
+        assert share_of(anomaly_picture(METRICS_ROWS, band, anomalies, NO_INCIDENTS, "x"), colour) > 0, severity
+
+
+def test_a_day_without_values_is_said_to_have_none():
+    metrics = METRICS.empty()
+    band = expected_band(metrics, AnomalyParameters())
+    picture = anomaly_picture(metrics, band, NO_ANOMALIES, NO_INCIDENTS, "quiet")
+    assert picture.startswith(b"\x89PNG")
+    assert share_of(picture, VALUE_COLOUR) == 0

@@ -29,7 +29,7 @@ test: $(DEVELOP)  ## every test but those in the browser (ui-test), with line co
 	$(BIN)/python -m pytest -m "not browser" --cov --cov-report=term --cov-report=xml:artifacts/coverage.xml
 
 test-fast: $(DEVELOP)  ## what takes seconds
-	$(BIN)/python -m pytest -q -m "not slow and not browser"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser"
 
 lint: $(DEVELOP)  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -322,6 +322,17 @@ class DuckLake(Lake):
             ).fetchone()
         return Progress(int(row[0]), int(row[1])) if row else None
 
+    def progresses(self, scope: str) -> dict[str, Progress]:
+        """How far each asset that has written for ``scope`` has come, in one read."""
+        with self._guard:
+            self.ensure(())
+            rows = self._execute(
+                f"SELECT asset, epoch_us(origin), epoch_us(progress) FROM {CATALOG}.{PROGRESS.name} "  # noqa: S608
+                "WHERE scope = ?",
+                [scope],
+            ).fetchall()
+        return {str(asset): Progress(int(origin), int(progress)) for asset, origin, progress in rows}
+
     def state(self, fold: str, scope: str, day_end: int | None = None) -> State | None:
         """The rolling state of a fold, or that of a day's end; None if there is none."""
         at = "kind = 'rolling'" if day_end is None else "kind = 'day_end' AND time = make_timestamptz(?)"
@@ -452,6 +463,8 @@ def check_inside(table: Table, rows: pd.DataFrame, window: Window, instruments: 
     """
     if table.time is None:
         raise LakeError(f"{table.name} has no market time; it cannot be replaced by window")
+    if rows.empty:
+        return
     times = rows[table.time]
     outside = (times <= window.start) | (times > window.end) | ~rows["instrument"].isin(list(instruments))
     if bool(outside.any()):

@@ -4,7 +4,7 @@ Belongs here: the protocol, its value types and its errors. Does not belong here
 keeps the tables in DuckLake, ``memory_lake`` in arrays, and both pass the same tests.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -146,6 +146,9 @@ class Lake(Protocol):
 
     def progress(self, asset: str, scope: str) -> Progress | None:
         """How far ``asset`` has come for ``scope``; None before its first write."""
+
+    def progresses(self, scope: str) -> Mapping[str, Progress]:
+        """How far each asset that has written for ``scope`` has come, in one read: they may be many."""
 
     def state(self, fold: str, scope: str, day_end: int | None = None) -> State | None:
         """The rolling state of a fold, or that of a day's end; None if there is none."""

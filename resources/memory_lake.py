@@ -211,6 +211,10 @@ class MemoryLake(Lake):
         """How far ``asset`` has come; None before its first write."""
         return self._progress.get((asset, scope))
 
+    def progresses(self, scope: str) -> dict[str, Progress]:
+        """How far each asset that has written for ``scope`` has come."""
+        return {asset: progress for (asset, known), progress in self._progress.items() if known == scope}
+
     def state(self, fold: str, scope: str, day_end: int | None = None) -> State | None:
         """The rolling state of a fold, or that of a day's end; None if there is none."""
         return self._states.get((fold, scope, day_end))
@@ -233,6 +237,10 @@ class MemoryLake(Lake):
         """Natural keys (without the instrument) that are there already."""
         shelf = self._shelves.get((table.name, instrument))
         return shelf.keys if shelf is not None else set()
+
+    def holds(self, table: Table, instrument: str) -> bool:
+        """Whether there may be rows of that table and instrument."""
+        return (table.name, instrument) in self._shelves
 
     def shelf(self, table: Table, instrument: str) -> _Shelf:
         """Where the rows of one table and instrument stand, to be written to."""
@@ -309,8 +317,8 @@ class MemoryLakeTransaction:
                 continue
             for name in written.instruments:
                 part = written.frame[written.frame["instrument"] == name] if len(written.frame) else written.frame
-                shelf = self._lake.shelf(written.table, name)
-                shelf.replace(part, written.window.start, written.window.end)
+                if len(part) or self._lake.holds(written.table, name):
+                    self._lake.shelf(written.table, name).replace(part, written.window.start, written.window.end)
         for state in self._states:
             day_end = state.time if state.kind == "day_end" else None
             self._lake._states[state.fold, state.scope, day_end] = state

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from signal_assets.event_time import DAY, date_of
+from signal_assets.event_time import DAY, MINUTE, date_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,7 @@ class Canvas:
 
         first, last = int(times.min()), int(times.max())
         axes = self.axes[-1]
-        room = 0.01 * max(last - first, 1)
+        room = 0.01 * max(last - first, MINUTE)
         axes.set_xlim((first - room) / DAY, (last + room) / DAY)
         locator = AutoDateLocator()  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)

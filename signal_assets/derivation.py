@@ -178,8 +178,9 @@ def recompute_day(
 def _require_inputs(lake: Lake, derivation: Derivation, group: str, end: int) -> int:
     """Check that every input is complete up to ``end``; returns where the group's history begins."""
     origins = []
+    progresses = lake.progresses(group)
     for item in derivation.inputs:
-        progress = lake.progress(asset_name(item.table), group)
+        progress = progresses.get(asset_name(item.table))
         if progress is None or progress.progress < end:
             known = "nothing yet" if progress is None else iso(progress.progress)
             raise NotCompleteError(
@@ -201,7 +202,8 @@ def asset_name(table: Table) -> str:
 
 def watermark_of(lake: Lake, group: str) -> int | None:
     """Event time up to which all raw data of the group is in the lake; None before there is any."""
-    known = [lake.progress(asset_name(table), group) for table in RAW_TABLES]
+    progresses = lake.progresses(group)
+    known = [progresses.get(asset_name(table)) for table in RAW_TABLES]
     if any(progress is None for progress in known):
         return None
     return min(progress.progress for progress in known if progress is not None)

@@ -258,7 +258,9 @@ def _write(
     keys = scope_of(instruments)
     for table in fold.tables:
         rows = made.rows[table.name]
-        for column in table.columns:
+        if rows.empty:
+            rows = table.empty()
+        for column in table.columns if len(rows) else ():
             if column.operational:
                 rows[column.name] = operational[column.name]
         done[table].add(table, rows, unit.replace(table, rows, window, keys))
@@ -267,8 +269,9 @@ def _write(
 def require_inputs(lake: Lake, fold: Fold, group: str, end: int) -> int:
     """Check that every input is complete up to ``end``; returns where the group's history begins."""
     origins = []
+    progresses = lake.progresses(group)
     for item in fold.inputs:
-        progress = lake.progress(asset_name(item.table), group)
+        progress = progresses.get(asset_name(item.table))
         if progress is None or progress.progress < end:
             known = "nothing yet" if progress is None else iso(progress.progress)
             raise NotCompleteError(

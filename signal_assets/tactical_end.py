@@ -27,7 +27,8 @@ def next_end(lake: Lake, streams: MarketStreams, settings: Settings, group: str,
 
 def next_end_behind(lake: Lake, group: str, sources: Sequence[str], assets: Sequence[str]) -> int | str:
     """The same for assets that follow what other jobs have computed: the end is the slowest source's progress."""
-    reached = [lake.progress(source, group) for source in sources]
+    progresses = lake.progresses(group)
+    reached = [progresses.get(source) for source in sources]
     if any(progress is None for progress in reached):
         return f"{sources[[progress is None for progress in reached].index(True)]} has not been computed yet"
     known = [progress for progress in reached if progress is not None]
@@ -36,7 +37,8 @@ def next_end_behind(lake: Lake, group: str, sources: Sequence[str], assets: Sequ
 
 
 def _reach(lake: Lake, group: str, assets: Sequence[str], watermark: int, first: int) -> int | str:
-    positions = [lake.progress(asset, group) for asset in assets]
+    progresses = lake.progresses(group)
+    positions = [progresses.get(asset) for asset in assets]
     known = [position.progress for position in positions if position is not None]
     if len(known) < len(positions):
         origins = [position.origin for position in positions if position is not None]

@@ -3,7 +3,19 @@
 import grimp
 import pytest
 
-STAGES = ("market", "aggregates", "levels")
+STAGES = (
+    "market",
+    "aggregates",
+    "levels",
+    "anomalies",
+    "strategies",
+    "strategies.arbitrage",
+    "strategies.trend_following",
+    "signals",
+    "execution",
+    "performance",
+    "learning",
+)
 OUTSIDE = {
     "dagster",
     "redis",
@@ -19,7 +31,17 @@ OUTSIDE = {
 }
 CLOCKS = {"time", "random", "socket", "requests", "httpx", "asyncio"}
 
-MEETS_THE_OUTSIDE = {"assets", "checks", "derivations", "day_pictures", "stream_intake"}
+MEETS_THE_OUTSIDE = {
+    "assets",
+    "checks",
+    "derivations",
+    "folds",
+    "day_pictures",
+    "stream_intake",
+    "emission_intake",
+    "learned",
+    "evaluation",
+}
 """Modules of a stage that load, write or report; a new one is named here on purpose."""
 
 
@@ -36,7 +58,7 @@ def pure_modules(graph: grimp.ImportGraph) -> list[str]:
 
 def test_pure_modules_see_nothing_outside(graph: grimp.ImportGraph) -> None:
     modules = pure_modules(graph)
-    assert len(modules) > 15  # the stages were found
+    assert len(modules) > 80  # the stages were found
     seen = {
         module: sorted({name.partition(".")[0] for name in graph.find_upstream_modules(module)} & OUTSIDE)
         for module in modules

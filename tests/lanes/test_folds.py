@@ -86,10 +86,12 @@ def test_three_days_fill_every_table(days: MemoryLake) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 @pytest.mark.no_cover
-def test_three_days_in_minutes_with_warm_machines(generated: Market, days: MemoryLake) -> None:
+def test_six_hours_in_minutes_and_the_rest_at_random_with_warm_machines(generated: Market, days: MemoryLake) -> None:
     raw, settings = generated
     lake = shared_lake(raw).branch()
-    run_folds_forward(lake, settings, cuts(raw, MINUTE), WarmMachines())
+    minutes = [end for end in cuts(raw, MINUTE) if end <= raw.first + 6 * HOUR]
+    rest = [end for end in random_cuts(raw, seed=3, longest=7_200) if end > minutes[-1]]
+    run_folds_forward(lake, settings, [*minutes, *rest], WarmMachines())
     check(raw, settings, lake, days)
 
 

@@ -6,10 +6,10 @@ Belongs here: which there are, in which order. Does not belong here: any of them
 import argparse
 from collections.abc import Sequence
 
-from benchmarks import book_throughput, dollar_aggregation, platform_latency
+from benchmarks import book_throughput, day_run, dollar_aggregation, platform_latency, signal_latency
 from benchmarks.measurement import console, machine
 
-NAMES = ("dollar_aggregation", "book_throughput", "platform_latency")
+NAMES = ("dollar_aggregation", "book_throughput", "signal_latency", "day_run", "platform_latency")
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -29,6 +29,10 @@ def main(words: Sequence[str] | None = None) -> None:
         dollar_aggregation.main(out)
     if "book_throughput" in wanted:
         book_throughput.main(out)
+    if "signal_latency" in wanted:
+        signal_latency.main(out)
+    if "day_run" in wanted:
+        day_run.main(out)
     if "platform_latency" in wanted:
         platform_latency.main(out, arguments.seconds)
 

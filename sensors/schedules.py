@@ -99,11 +99,12 @@ def learning_schedule(sources: Sequence[str], assets: Sequence[str]) -> Schedule
 
 def next_lesson(lake: Lake, group: str, sources: Sequence[str], assets: Sequence[str]) -> date | str:
     """The oldest closed day a group has not learned from, or why there is none."""
-    reached = [lake.progress(source, group) for source in sources]
+    progresses = lake.progresses(group)
+    reached = [progresses.get(source) for source in sources]
     known = [progress for progress in reached if progress is not None]
     if len(known) < len(reached):
         return f"{group}: nothing has been recorded yet"
-    learned = [progress.progress for asset in assets if (progress := lake.progress(asset, group)) is not None]
+    learned = [progresses[asset].progress for asset in assets if asset in progresses]
     begin = min(learned) if len(learned) == len(assets) else day_start(min(progress.origin for progress in known) + 1)
     if min(progress.progress for progress in known) < begin + DAY:
         return f"{group}: everything up to {iso(begin)} has been learned from, the day after is not over in the record"

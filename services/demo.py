@@ -138,8 +138,9 @@ def _wait_for_data(platform: Platform, lake: DuckLake, settings: Settings, repor
 
 
 def _slowest(lake: DuckLake, group: str) -> int | None:
-    known = [lake.progress(asset_name(table), group) for table in FORWARD]
-    return None if any(item is None for item in known) else min(item.progress for item in known if item is not None)
+    progresses = lake.progresses(group)
+    known = [progresses[name].progress for name in map(asset_name, FORWARD) if name in progresses]
+    return min(known) if len(known) == len(FORWARD) else None
 
 
 def _days(lake: DuckLake) -> list[date]:

@@ -17,8 +17,10 @@ from resources.duck_lake import DuckLake
 from resources.run_queues import BACKFILL, TACTICAL
 from sensors.schedules import next_lesson
 from services.platform.environment import DEFAULT_DEFINITIONS
+from signal_assets.derivation import asset_name
 from signal_assets.event_time import DAY, date_of, start_of_date
 from signal_assets.partitions import END_TAG, GROUP_TAG
+from signal_assets.stage_tables import TABLES
 from signal_assets.tactical_end import next_end, next_end_behind
 
 
@@ -98,8 +100,9 @@ class InProcessRuns:
         return None if isinstance(end, str) else Due(TACTICAL, end)
 
     def _names(self, job: str) -> list[str]:
-        nodes = self._definitions.resolve_job_def(job).asset_layer.executable_asset_keys
-        return sorted("/".join(key.path) for key in nodes)
+        """Assets of the job whose progress the lake keeps: those that write a table."""
+        nodes = {"/".join(key.path) for key in self._definitions.resolve_job_def(job).asset_layer.executable_asset_keys}
+        return [name for name in map(asset_name, TABLES) if name in nodes]
 
     def _execute(self, job: str, day: date, tags: dict[str, str]) -> None:
         definition: Any = self._definitions.resolve_job_def(job)

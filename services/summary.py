@@ -29,14 +29,21 @@ from services.outcome import (
     signal_counts,
     threshold_changes,
 )
+from signal_assets.anomalies.tables import TABLES as ANOMALIES
+from signal_assets.derivation import asset_name
 from signal_assets.event_time import MINUTE, iso
+from signal_assets.execution.tables import TABLES as EXECUTION
 from signal_assets.fixed_point import SCALE, parse_fixed
 from signal_assets.levels.tables import PRICE_ZONES, WAVE_PEAKS
 from signal_assets.market.tables import FEATURES
+from signal_assets.performance.tables import DAILY_EQUITY, EQUITY
 from signal_assets.stage_tables import TABLES
 from signal_assets.table import Table
 
 TOP: Final = 5
+WRITTEN_TOGETHER: Final = (ANOMALIES, EXECUTION, (EQUITY, DAILY_EQUITY))
+"""Tables of one fold each: the lake's history names the first."""
+WRITERS: Final = {table: asset_name(tables[0]) for tables in WRITTEN_TOGETHER for table in tables}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +138,8 @@ def summarize_tables(lake: DuckLake, tables: Sequence[Table]) -> list[TableSumma
         row = lake.query(
             f"SELECT count(*), epoch_us(min({table.time})), epoch_us(max({table.time})) FROM {CATALOG}.{table.name}"  # noqa: S608
         )[0]
-        asset = f"{table.stage}/{table.short_name}"
-        lines.append(TableSummary(table.name, int(row[0]), row[1], row[2], snapshots.get(asset)))
+        written_by = WRITERS.get(table, asset_name(table))
+        lines.append(TableSummary(table.name, int(row[0]), row[1], row[2], snapshots.get(written_by)))
     return lines
 
 

@@ -1,1 +1,1 @@
-"""Live lane: from a venue's messages to Redis streams. `python -m services.live_lane`."""
+"""Live lane: from a venue's messages to Redis streams and signals. `python -m services.live_lane`."""

@@ -52,20 +52,40 @@ def configure_logging() -> None:
     )
 
 
+ENGINE_SECTIONS: Final = frozenset({"anomalies", "strategies", "signals", "learning"})
+"""Sections that the folds are made from: a change of theirs renews the engines and leaves the feeds alone."""
+
+OTHERS_SECTIONS: Final = frozenset(
+    {"levels", "execution", "performance", "up", "sensor_interval_seconds", "strategic_interval_seconds"}
+)
+"""What does not concern this service at all."""
+
+
 def _concerns_the_lane(old: Settings, new: Settings) -> bool:
-    return old.model_dump(exclude={"levels", "up", "sensor_interval_seconds"}) != new.model_dump(
-        exclude={"levels", "up", "sensor_interval_seconds"}
-    )
+    return _differ(old, new, set(Settings.model_fields) - ENGINE_SECTIONS - OTHERS_SECTIONS)
+
+
+def _concerns_the_engines(old: Settings, new: Settings) -> bool:
+    return _differ(old, new, set(ENGINE_SECTIONS))
+
+
+def _differ(old: Settings, new: Settings, sections: set[str]) -> bool:
+    return old.model_dump(include=sections) != new.model_dump(include=sections)
 
 
 async def _watch(file: SettingsFile, lane: LiveLane, running: Settings) -> None:
-    """Stop the lane when the configuration it runs with is no longer in force."""
+    """Stop the lane when the configuration it runs with is no longer in force; renew engines if only they care."""
     refused = None
     while True:
         await asyncio.sleep(RELOAD_SECONDS)
-        if file.reload() and _concerns_the_lane(running, file.current):
-            log.info("configuration changed: the lane starts anew", file=str(file.path))
-            lane.stop()
+        if file.reload():
+            before, running = running, file.current
+            if _concerns_the_lane(before, running):
+                log.info("configuration changed: the lane starts anew", file=str(file.path))
+                lane.stop()
+            elif _concerns_the_engines(before, running):
+                log.info("configuration changed: the engines start anew", file=str(file.path))
+                lane.renew_engines(running)
         if file.error and file.error != refused:
             log.error("configuration refused, the old one stays in force", error=file.error)
         refused = file.error

@@ -10,6 +10,8 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, Literal, cast
 
@@ -19,19 +21,25 @@ import structlog
 
 from resources import redis_keys
 from resources.exchange.binance import BinanceSpot
-from resources.redis_streams import last_generated, masked_url, open_async_redis
-from resources.settings import Settings
+from resources.lake import Lake, LakeSource
+from resources.redis_streams import StreamReader, last_generated, masked_url, open_async_redis, open_redis
+from resources.settings import Addresses, Settings
 from services.live_lane.asset_reports import AssetReports
-from services.live_lane.measurements import Measurements
+from services.live_lane.group_lane import GroupLane
+from services.live_lane.measurements import Measurements, SignalMeasurements
 from services.live_lane.metrics_server import HOST, MetricsServer
 from services.live_lane.outbox import REDIS_ERRORS, Outbox
+from services.live_lane.signal_emitter import SignalEmitter
 from services.live_lane.spill import Spill
+from services.live_lane.system_metrics import SystemMetrics
 from services.live_lane.venue_lane import LaneSettings, VenueLane
-from signal_assets.event_time import MILLISECOND, SECOND
+from signal_assets.event_time import MILLISECOND, MINUTE, SECOND
+from signal_assets.fold import Fold
 from signal_assets.instrument import Instrument
 from signal_assets.market.ingest import IngestSettings, ResumePoint, VenueIngest
 from signal_assets.market.stream_codec import decode
 from signal_assets.market.tables import FEATURES
+from signal_assets.strategies.tables import STRATEGIES
 
 STATE_FILE: Final = "live_lane.json"
 END_FILE: Final = "live_lane_end.json"
@@ -45,6 +53,7 @@ MEGABYTE: Final = 1024 * 1024
 
 Outcome = Literal["stopped", "ended"]
 Adapters = Mapping[str, Callable[..., BinanceSpot]]
+FoldsOf = Callable[[Settings], Sequence[Fold]]
 
 ADAPTERS: Final[Adapters] = {"BINANCE": BinanceSpot}
 """Adapter by venue; a new venue is one file in ``resources/exchange`` and one line here."""
@@ -67,8 +76,38 @@ def ingest_settings(settings: Settings) -> IngestSettings:
     )
 
 
+def folds_of_all_stages(settings: Settings) -> Sequence[Fold]:
+    """What engines step; the first call imports it, which takes seconds."""
+    from services.live_lane.live_folds import live_folds
+
+    return live_folds(settings)
+
+
+def component_configurations(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The settings' section of every component that makes signals, as JSON would hold it, by the component's name."""
+    strategies = settings.strategies.model_dump(mode="json")
+    return {
+        "anomalies": settings.anomalies.model_dump(mode="json"),
+        **{name: strategies[name] for name in STRATEGIES},
+        "signals": settings.signals.model_dump(mode="json"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class HomeLake:
+    """The lake of the platform that runs in a home, or that the environment names."""
+
+    home: Path
+
+    def open(self) -> Lake:
+        """The lake of this process; the first call imports DuckDB and Arrow."""
+        from resources.duck_lake import process_lake
+
+        return process_lake(Addresses.resolve(self.home))
+
+
 class LiveLane:
-    """Runs the lanes of all venues that are configured.
+    """Runs the lanes of all venues and groups that are configured.
 
     Parameters
     ----------
@@ -82,6 +121,10 @@ class LiveLane:
         Where to report feeds to Dagster; not given: no reports.
     exit_at_end : bool
         Return when every recording has ended, instead of serving health until told to stop.
+    folds_of : callable
+        The folds that make signals, as the settings want them; called in threads.
+    lake : LakeSource, optional
+        Where engines find their states; default: the lake of the home.
     """
 
     def __init__(
@@ -93,6 +136,8 @@ class LiveLane:
         webserver_url: str | None = None,
         exit_at_end: bool = False,
         adapters: Adapters = ADAPTERS,
+        folds_of: FoldsOf = folds_of_all_stages,
+        lake: LakeSource | None = None,
     ) -> None:
         self._settings = settings
         self._redis_url = redis_url
@@ -100,8 +145,10 @@ class LiveLane:
         self._webserver_url = webserver_url
         self._exit_at_end = exit_at_end
         self._adapters = adapters
+        self._folds_of = folds_of
         self._stop = asyncio.Event()
         self.measurements = Measurements()
+        self.signal_measurements = SignalMeasurements()
         self.lanes: list[VenueLane] = []
         self._client = open_async_redis(redis_url)
         live = settings.live
@@ -114,11 +161,40 @@ class LiveLane:
             high=live.high_watermark,
             low=live.low_watermark,
         )
+        self.system = SystemMetrics(self.outbox.add_other)
+        self.emitter = SignalEmitter(
+            redis_url,
+            self.signal_measurements,
+            component_configurations(settings),
+            settings.signals.duplicate_minutes * MINUTE,
+        )
+        self._reading = open_redis(redis_url)
+        source, streams = lake if lake is not None else HomeLake(home), StreamReader(self._reading)
+        self.groups: dict[str, GroupLane] = {
+            group: GroupLane(
+                group,
+                instruments,
+                partial(folds_of, settings),
+                source.open,
+                streams,
+                self.emitter,
+                self.signal_measurements,
+                virtual_clock=settings.venue.virtual_clock,
+            )
+            for group, instruments in settings.groups.items()
+        }
         self.server = MetricsServer(self, live.metrics_port, live.health_port)
 
     def stop(self) -> None:
         """Ask :meth:`run` to flush and return."""
         self._stop.set()
+
+    def renew_engines(self, settings: Settings) -> None:
+        """Let the engines go on as these settings want it; feeds are not touched."""
+        self._settings = settings
+        self.emitter.configure(component_configurations(settings), settings.signals.duplicate_minutes * MINUTE)
+        for lane in self.groups.values():
+            lane.renew(partial(self._folds_of, settings))
 
     async def ping_redis(self) -> float:
         """Seconds a PING takes, on a connection of its own."""
@@ -157,9 +233,11 @@ class LiveLane:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.emitter.stop(STOP_SECONDS)
         await self.outbox.stop(STOP_SECONDS)
         await self.server.stop()
         await self._client.aclose()
+        self._reading.close()
         (self._home / STATE_FILE).unlink(missing_ok=True)
         books = {key: lane.instrument_state(key) for lane in self.lanes for key in lane.instruments}
         _write_whole(self._home / END_FILE, books)
@@ -183,27 +261,42 @@ class LiveLane:
         # First what an earlier process had spilled, then the tails: they say where to go on.
         await self.outbox.ready()
         async with AsyncExitStack() as stack:
+            resume = await self._resume_points(self._settings.instruments_by_key)
             for venue, instruments in by_venue.items():
-                self.lanes.append(await self._open_lane(stack, venue, instruments))
+                self.lanes.append(await self._open_lane(stack, venue, instruments, resume))
+            self._start_engines(stack, resume)
             running = [asyncio.create_task(lane.run(), name=lane.settings.venue) for lane in self.lanes]
             if self._webserver_url:
                 reports = AssetReports(self._webserver_url, self.lanes, self.measurements)
                 stack.push_async_callback(_cancel, asyncio.create_task(reports.run()))
+            if not self._settings.venue.virtual_clock:
+                stack.push_async_callback(_cancel, asyncio.create_task(self.system.run()))
             try:
                 await asyncio.gather(*running)
+                for group in self.groups.values():
+                    await group.flush()
+                await self.emitter.flush()
                 if not self._exit_at_end:
                     await self._stop.wait()
             finally:
                 await _cancel(*running)
 
-    async def _open_lane(self, stack: AsyncExitStack, venue: str, instruments: Sequence[Instrument]) -> VenueLane:
+    def _start_engines(self, stack: AsyncExitStack, resume: Mapping[str, ResumePoint]) -> None:
+        self.emitter.start()
+        for lane in self.groups.values():
+            lane.resume({key: point.closed for key, point in resume.items()})
+            stack.push_async_callback(_cancel, asyncio.create_task(lane.run(), name=f"group {lane.group}"))
+
+    async def _open_lane(
+        self, stack: AsyncExitStack, venue: str, instruments: Sequence[Instrument], points: Mapping[str, ResumePoint]
+    ) -> VenueLane:
         settings = self._settings
         feed = await stack.enter_async_context(
             self._adapters[venue](instruments, rest_url=settings.venue.rest_url, stream_url=settings.venue.stream_url)
         )
         limits = ingest_settings(settings)
         keys = [instrument.key for instrument in instruments]
-        resume = await self._resume_points(keys)
+        resume = {key: points[key] for key in keys}
         log.info("lane opens", venue=venue, resume={key: str(point) for key, point in resume.items()})
         return VenueLane(
             feed,
@@ -219,6 +312,7 @@ class LiveLane:
                 depth_limit=limits.depth_limit,
             ),
             {key: point.last_trade_id for key, point in resume.items() if point.last_trade_id is not None},
+            {instrument.key: self.groups[instrument.group] for instrument in instruments},
         )
 
     async def _resume_points(self, instruments: Iterable[str]) -> dict[str, ResumePoint]:

@@ -3,7 +3,7 @@
 Belongs here: the numbers. Does not belong here: how they are shown (``metrics_server``).
 """
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -80,3 +80,29 @@ class Measurements:
     def latencies(self) -> tuple[Latency, ...]:
         """All histograms."""
         return (self.flush, self.close_to_redis, self.processing)
+
+
+@dataclass
+class SignalMeasurements:
+    """What engines and emitter count since start; labels are the counters' keys."""
+
+    anomalies: Counter[str] = field(default_factory=Counter)
+    """By severity."""
+    signals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By strategy and status."""
+    emitted: int = 0
+    suppressed: Counter[str] = field(default_factory=Counter)
+    """Validated signals that did not leave, by reason: duplicate, repeated, expired."""
+    fold_failures: Counter[str] = field(default_factory=Counter)
+    """Machines that raised and dropped out, by fold."""
+    engine_starts: int = 0
+    engine_start_failures: Counter[str] = field(default_factory=Counter)
+    """By the kind of error."""
+    emission_failures: Counter[str] = field(default_factory=Counter)
+    """By the kind of error."""
+    closing_to_signal: Latency = field(
+        default_factory=lambda: Latency(
+            "closing_message_to_signal_seconds",
+            "Arrival of the message that closed a grid point to Redis' answer to the signal that came of it",
+        )
+    )

@@ -5,7 +5,8 @@ Belongs here: how the numbers are shown. Does not belong here: counting (``measu
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, Protocol, cast
 
@@ -14,8 +15,11 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from services.live_lane.measurements import Measurements
+from services.live_lane.group_lane import ENGINE_STATES, GroupLane
+from services.live_lane.measurements import Measurements, SignalMeasurements
 from services.live_lane.outbox import Outbox
+from services.live_lane.signal_emitter import SignalEmitter
+from services.live_lane.system_metrics import SystemMetrics
 from services.live_lane.venue_lane import VenueLane
 
 HOST: Final = "127.0.0.1"
@@ -33,6 +37,12 @@ _INSTRUMENT_COUNTERS: Final = {
     "late_trades": "Trades for a grid point that had closed",
 }
 _INSTRUMENT_GAUGES: Final = {"held": "Messages waiting for REST", "levels": "Levels in the book"}
+_SYSTEM: Final = {
+    "system.cpu.usage": "Processor, all cores, percent",
+    "system.memory.usage": "Memory in use, percent",
+    "system.network.io": "Network, both directions, bytes per second",
+    "system.disk.io": "Disks, both directions, bytes per second",
+}
 _FAILED: Final = frozenset({"down", "disconnected", "dead_feed", "stopped"})
 
 
@@ -40,11 +50,18 @@ class Source(Protocol):
     """What the server shows; the service is one."""
 
     measurements: Measurements
+    signal_measurements: SignalMeasurements
     outbox: Outbox
+    emitter: SignalEmitter
+    system: SystemMetrics
 
     @property
     def lanes(self) -> Sequence[VenueLane]:
         """One per venue, once they are open."""
+
+    @property
+    def groups(self) -> Mapping[str, GroupLane]:
+        """One per group of instruments."""
 
     async def ping_redis(self) -> float:
         """Seconds a PING takes."""
@@ -77,6 +94,10 @@ class LaneCollector:
         yield _gauge("redis_up", "1 if the last flush succeeded", float(outbox.redis_up))
         yield from self._feeds()
         yield from self._instruments()
+        yield from self._signals()
+        yield from self._engines()
+        for name, number in self._source.system.newest.items():
+            yield _gauge(name.replace(".", "_"), _SYSTEM[name], number)
 
     def _feeds(self) -> Iterable[Metric]:
         connected = GaugeMetricFamily("feed_up", "1 while messages come", labels=["venue"])
@@ -103,6 +124,42 @@ class LaneCollector:
             for instrument, state in states.items():
                 gauge.add_metric([instrument], float(state.get(key) or 0))
             yield gauge
+
+    def _signals(self) -> Iterable[Metric]:
+        counted = self._source.signal_measurements
+        yield _counter("anomalies", "Anomalies found", ("severity",), counted.anomalies)
+        yield _counter("signals", "Proposals judged", ("strategy", "status"), counted.signals)
+        yield CounterMetricFamily("signals_emitted", "Signals that left by this process", value=counted.emitted)
+        yield _counter("signals_suppressed", "Validated signals that did not leave", ("reason",), counted.suppressed)
+        yield _counter("signal_emission_failures", "Attempts that Redis refused", ("error",), counted.emission_failures)
+        yield _gauge("signals_waiting", "Signals that Redis has not acknowledged", self._source.emitter.waiting)
+        yield from counted.closing_to_signal.histogram.collect()
+
+    def _engines(self) -> Iterable[Metric]:
+        counted, groups = self._source.signal_measurements, self._source.groups
+        failures: Counter[tuple[str, ...]] = Counter({("fold", name): n for name, n in counted.fold_failures.items()})
+        for lane in groups.values():
+            failures.update(lane.plug_in_failures())
+        yield _counter("plugin_failures", "Times a part raised and the others went on", ("kind", "name"), failures)
+        yield CounterMetricFamily("engine_starts", "Engines brought up from the lake", value=counted.engine_starts)
+        yield _counter("engine_start_failures", "Starts that failed", ("error",), counted.engine_start_failures)
+        state = GaugeMetricFamily("engine_state", "1 for the state an engine is in", labels=["group", "state"])
+        waiting = GaugeMetricFamily("engine_waiting", "Closings that wait for an engine", labels=["group"])
+        lag = GaugeMetricFamily("engine_lag_seconds", "Event time behind the newest watermark", labels=["group"])
+        for name, lane in groups.items():
+            for possible in ENGINE_STATES:
+                state.add_metric([name, possible], float(lane.state == possible))
+            waiting.add_metric([name], lane.waiting)
+            if lane.lag_seconds is not None:
+                lag.add_metric([name], lane.lag_seconds)
+        yield from (state, waiting, lag)
+
+
+def _counter(name: str, text: str, labels: Sequence[str], counts: Mapping[Any, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, count in counts.items():
+        family.add_metric([key] if isinstance(key, str) else list(key), count)
+    return family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -160,12 +217,19 @@ class MetricsServer:
             dependencies[name] = await self._probe(name, lane.feed.ping)
         feeds = {lane.settings.venue: self._feed(lane) for lane in self._source.lanes}
         down = dependencies["redis"]["status"] == "down" or any(feed["state"] in _FAILED for feed in feeds.values())
-        slow = any(not dependency["healthy"] for dependency in dependencies.values())
         outbox, measurements = self._source.outbox, self._source.measurements
+        degraded = (
+            any(not dependency["healthy"] for dependency in dependencies.values())
+            or outbox.paused
+            or not outbox.spill.empty
+            or any(group.state != "running" for group in self._source.groups.values())
+        )
         return {
-            "status": "down" if down else "degraded" if slow or outbox.paused or not outbox.spill.empty else "ok",
+            "status": "down" if down else "degraded" if degraded else "ok",
             "dependencies": dependencies,
             "feeds": feeds,
+            "engines": {name: group.health() for name, group in self._source.groups.items()},
+            "emitter": self._emitter(),
             "outbox": {
                 "records": outbox.records,
                 "spill_bytes": outbox.spill.size,
@@ -176,6 +240,21 @@ class MetricsServer:
             "close_to_redis_seconds": {
                 "p50": measurements.close_to_redis.quantile(0.5),
                 "p99": measurements.close_to_redis.quantile(0.99),
+            },
+        }
+
+    def _emitter(self) -> dict[str, Any]:
+        emitter, counted = self._source.emitter, self._source.signal_measurements
+        return {
+            "connected": emitter.connected,
+            "error": emitter.error,
+            "waiting": emitter.waiting,
+            "emitted": counted.emitted,
+            "suppressed": dict(counted.suppressed),
+            "failures": dict(counted.emission_failures),
+            "closing_message_to_signal_seconds": {
+                "p50": counted.closing_to_signal.quantile(0.5),
+                "p99": counted.closing_to_signal.quantile(0.99),
             },
         }
 

@@ -17,6 +17,7 @@ import structlog
 
 from resources.exchange.errors import ExchangeError, FeedEndedError
 from services.live_lane.dead_letters import dead_letter, quality_event
+from services.live_lane.group_lane import GroupLane
 from services.live_lane.measurements import Measurements
 from services.live_lane.outbox import Outbox
 from signal_assets.event_time import SECOND
@@ -103,6 +104,8 @@ class VenueLane:
         The state machine; only this object touches it.
     last_trade_ids : mapping of str to int
         Newest trade in the streams, by instrument.
+    groups : mapping of str to GroupLane
+        Who makes signals of an instrument's rows.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class VenueLane:
         measurements: Measurements,
         settings: LaneSettings,
         last_trade_ids: Mapping[str, int] = MappingProxyType({}),
+        groups: Mapping[str, GroupLane] = MappingProxyType({}),
     ) -> None:
         self.feed = feed
         self.instruments = tuple(instruments)
@@ -122,6 +126,7 @@ class VenueLane:
         self._outbox = outbox
         self._measurements = measurements
         self._last_trade_ids = dict(last_trade_ids)
+        self._groups = {key: groups[key] for key in instruments if key in groups}
         self._received: list[tuple[int, bytes]] = []
         self._received_since = 0.0
         self._arrived = asyncio.Event()
@@ -205,6 +210,8 @@ class VenueLane:
                 if self._kill_reader:
                     raise TimeoutError(f"no message for {self.settings.dead_feed_seconds:.0f} s")
                 await self._outbox.room()
+                for group in dict.fromkeys(self._groups.values()):
+                    await group.room()
                 await self._held_room()
                 await asyncio.sleep(0)  # an event that is set lets nobody else run
             await reader
@@ -302,6 +309,8 @@ class VenueLane:
                 or output.features
             ):
                 self._outbox.add(instrument, output, since)
+                if instrument in self._groups:
+                    self._groups[instrument].take(instrument, output, since)
             for event in output.quality:
                 self._measurements.quality_events += 1
                 self._outbox.add_other(quality_event(event.instrument, event.time, event.kind, event.detail))

@@ -145,6 +145,16 @@ def test_progress_and_offsets_move_by_compare_and_set(lake: Lake) -> None:
     assert lake.offset("s") == Offset("h", 2)
 
 
+def test_progresses_of_a_scope_come_in_one_read(lake: Lake) -> None:
+    trades, features = Progress(MIDNIGHT, MIDNIGHT + 1), Progress(MIDNIGHT, MIDNIGHT + 2)
+    assert dict(lake.progresses("crypto")) == {}
+    with lake.transaction(asset="market/trades", run_id="a") as unit:
+        unit.advance("market/trades", "crypto", None, trades)
+        unit.advance("market/features", "crypto", None, features)
+        unit.advance("market/trades", "forex", None, features)
+    assert dict(lake.progresses("crypto")) == {"market/trades": trades, "market/features": features}
+
+
 def test_lists_and_nullable_money_come_back_exactly(lake: Lake) -> None:
     levels = [np.array([2**62, 5], dtype=np.int64), np.empty(0, dtype=np.int64)]
     frame = pd.DataFrame(

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,23 @@ import orjson
 import pytest
 
 from resources.redis_keys import MARKET_DEAD, market_features, market_gaps, market_trades
+from resources.redis_keys import SIGNALS as STREAM
 from resources.redis_streams import StreamReader
 from resources.settings import Settings, load_settings
+from services.live_lane.__main__ import _concerns_the_engines, _concerns_the_lane
+from services.live_lane.engine_start import rows_of
 from services.live_lane.lane import LiveLane, LiveLaneError
 from services.simulated_venue.order_flow import OrderFlow
 from services.simulated_venue.server import SimulatedVenue
 from signal_assets.event_time import SECOND
+from signal_assets.fold import Fold, forward_fold
 from signal_assets.market import tables
 from signal_assets.market.stream_codec import decode
+from signal_assets.signals.tables import SIGNALS
+from tests.fakes import FakeLake
+from tests.live_lane.toy_folds import lake_with, toy_folds
 
+GROUP = "crypto"
 pytestmark = pytest.mark.slow
 
 
@@ -93,3 +102,112 @@ async def test_stop_flushes_and_a_second_lane_goes_on(redis_server: Any, tmp_pat
         assert trades == list(range(trades[0], trades[0] + len(trades)))
         gaps = reader.read_after(market_gaps(key), None, 10)
         assert [decode(tables.FEED_GAPS, gap.fields["data"])["reason"].tolist() for gap in gaps] == [["restart"]]
+
+
+def page(url: str) -> dict[str, float]:
+    with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 – our own page
+        lines = [line.rsplit(" ", 1) for line in response.read().decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
+
+
+async def test_signals_of_the_live_lane_are_those_of_batch(redis_server: Any, tmp_path: Path) -> None:
+    lake = FakeLake()
+    async with simulated() as venue:
+        settings = settings_for(venue)
+        lane = LiveLane(settings, redis_server.url, tmp_path, folds_of=lambda _: toy_folds(), lake=lake)
+        running = asyncio.create_task(lane.run())
+        while not (lane.lanes and lane.lanes[0].state == "ended"):
+            await asyncio.sleep(0.05)
+        await lane.groups[GROUP].flush()
+        await lane.emitter.flush()
+        health = await lane.server.health()
+        metrics = await asyncio.to_thread(page, f"http://127.0.0.1:{lane.server.ports[0]}/metrics")
+        lane.stop()
+        assert await asyncio.wait_for(running, 20) == "stopped"
+    reader = StreamReader(redis_server.client())
+    instruments = settings.groups[GROUP]
+    rows = {
+        instrument.key: [
+            row
+            for entry in reader.read_after(market_features(instrument.key), None, 100_000)
+            for row in rows_of(entry.fields["data"])
+        ]
+        for instrument in instruments
+    }
+    end = min(reader.tail(market_features(instrument.key)) or 0 for instrument in instruments)
+    batch = lake_with(rows, end)
+    for fold in toy_folds():
+        forward_fold(batch, fold, GROUP, instruments, end=end, run_id="batch")
+    computed = batch.read(SIGNALS).sort_values(["event_time", "instrument"])
+    expected = computed[computed["status"] == "validated"]["id"].tolist()
+    sent = [orjson.loads(fields[b"id"]) for _, fields in redis_server.client().xrange(STREAM)]
+    assert sent == expected
+    assert len(sent) > 50
+
+    assert health["status"] == "ok"
+    assert health["engines"][GROUP] | {"time": 0, "lag_seconds": 0} == {
+        "state": "running",
+        "error": "",
+        "time": 0,
+        "lag_seconds": 0,
+        "waiting": 0,
+        "failed_folds": {},
+        "plug_in_failures": {},
+    }
+    assert health["emitter"]["emitted"] == len(sent)
+    assert metrics["signals_emitted_total"] == len(sent)
+    assert metrics['signals_total{status="validated",strategy="toy"}'] == len(sent)
+    assert metrics['signals_total{status="rejected",strategy="toy"}'] == (computed["status"] == "rejected").sum()
+    assert metrics["closing_message_to_signal_seconds_count"] == len(sent)
+    assert metrics[f'engine_state{{group="{GROUP}",state="running"}}'] == 1
+    assert metrics[f'engine_state{{group="{GROUP}",state="failed"}}'] == 0
+    assert metrics["engine_starts_total"] == 1
+    assert not any(name.startswith("system_") for name in metrics)  # a virtual clock measures no machine
+
+
+async def test_changed_strategies_renew_the_engines_and_leave_the_feed_alone(
+    redis_server: Any, tmp_path: Path, wait_until: Any
+) -> None:
+    asked: list[float] = []
+
+    def folds_of(settings: Settings) -> list[Fold]:
+        asked.append(settings.strategies.momentum_rider.threshold)
+        return toy_folds()
+
+    async with simulated(speed=20) as venue:
+        settings = settings_for(venue)
+        lane = LiveLane(settings, redis_server.url, tmp_path, folds_of=folds_of, lake=FakeLake())
+        running = asyncio.create_task(lane.run())
+        await wait_until(lambda: lane.signal_measurements.emitted > 5)
+        rider = settings.strategies.momentum_rider.model_copy(update={"threshold": 9.0})
+        changed = settings.model_copy(
+            update={"strategies": settings.strategies.model_copy(update={"momentum_rider": rider})}
+        )
+        lane.renew_engines(changed)
+        await wait_until(lambda: lane.signal_measurements.engine_starts == 2)
+        before = lane.signal_measurements.emitted
+        await wait_until(lambda: lane.signal_measurements.emitted > before + 5)
+        assert lane.measurements.disconnections == 0
+        lane.stop()
+        assert await asyncio.wait_for(running, 20) == "stopped"
+    assert asked[0] == 1.5
+    assert set(asked[1:]) == {9.0}
+    client = redis_server.client()
+    assert orjson.loads(client.get("strategy_engine:config:momentum_rider"))["threshold"] == 9.0
+    ids = [fields[b"id"] for _, fields in client.xrange(STREAM)]
+    assert len(ids) == len(set(ids))
+
+
+def test_each_section_concerns_whom_it_should() -> None:
+    old = load_settings()
+
+    def concerns(section: str, **changes: Any) -> tuple[bool, bool]:
+        new = old.model_copy(update={section: getattr(old, section).model_copy(update=changes)})
+        return _concerns_the_lane(old, new), _concerns_the_engines(old, new)
+
+    assert concerns("live", batch=7) == (True, False)
+    assert concerns("venue", virtual_clock=True) == (True, False)
+    assert concerns("signals", expiry_seconds=7) == (False, True)
+    assert concerns("anomalies", window=33) == (False, True)
+    assert concerns("levels", z_score_threshold=9.0) == (False, False)
+    assert concerns("up", port=9) == (False, False)

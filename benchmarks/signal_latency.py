@@ -1,0 +1,346 @@
+"""From the message that closes a grid point to the signal in Redis, on one core.
+
+The live lane runs as it always does – sockets, parser, ingest, engine with the real folds, emitter – in a process that
+is pinned to one core; the simulated venue, at the pace of the wall clock, and a real Redis share the others. The lane
+begins with two hours of market in its lake, so that every window is full. Signals of the real strategies are rare, so
+one of them is made to propose besides: every instrument in turn, an order that validation, confidence and
+de-duplication then treat like any other.
+
+Belongs here: the measurement. Does not belong here: anything the lane does.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import psutil
+import uvloop
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.generated_market import features, generator
+from benchmarks.measurement import console
+from resources.lake import Lake, Progress
+from resources.memory_lake import MemoryLake
+from resources.settings import Settings, load_settings
+from services.live_lane.__main__ import configure_logging
+from services.live_lane.lane import LiveLane
+from services.live_lane.measurements import Latency
+from services.platform.embedded_redis import EmbeddedRedis
+from signal_assets.content_id import content_id
+from signal_assets.derivation import asset_name
+from signal_assets.event_time import HOUR, SECOND, day_start, from_datetime
+from signal_assets.fold import Fold
+from signal_assets.instrument import Instrument
+from signal_assets.machine import Events, Machine, Rows, record_class
+from signal_assets.market.tables import FEATURES
+from signal_assets.strategies.tables import strategy_table
+
+SECONDS: Final = 60.0
+SETTLE_SECONDS: Final = 10.0
+START_SECONDS: Final = 180.0
+START_TEXT: Final = "2025-01-07T14:00:00+00:00"
+"""A Tuesday afternoon: the hour must not speak against a signal."""
+HISTORY: Final = 2 * HOUR
+HISTORY_STEP: Final = 10 * SECOND
+COUNTS: Final = ((5, 1), (100, 10))
+"""Instruments, and at every which grid point each of them is proposed."""
+STRATEGY: Final = "momentum_rider"
+GOAL_MILLISECONDS: Final = 20
+
+
+# -- the lane, in a process of its own -----------------------------------------------------------------------------
+
+
+class Proposing:
+    """The real machine of a strategy, which proposes besides at every so-manieth grid point of each instrument."""
+
+    def __init__(self, machine: Machine, instruments: Sequence[Instrument], every: int) -> None:
+        self._machine = machine
+        self._instruments = sorted(instruments, key=lambda instrument: instrument.key)
+        self._every = every
+        self._table = strategy_table(STRATEGY)
+        self._record = record_class(self._table)
+        self.begin_day, self.state, self.restore = machine.begin_day, machine.state, machine.restore
+
+    def step(self, time: int, events: Events) -> Rows:
+        """What the strategy says, and what is put into its mouth."""
+        rows = list(self._machine.step(time, events).get(self._table.name, ()))
+        seen = {record.instrument: record for record in events[FEATURES.name]}
+        for number, instrument in enumerate(self._instruments):
+            if (time // SECOND + number) % self._every == 0 and instrument.key in seen:
+                rows.append(self._row(instrument, time, seen[instrument.key]))
+        return {self._table.name: rows}
+
+    def _row(self, instrument: Instrument, time: int, record: Any) -> tuple[Any, ...]:
+        entry = round(record.mid_price * 10**8) // instrument.tick_size * instrument.tick_size
+        far = max(entry // 50 // instrument.tick_size, 1) * instrument.tick_size
+        made: tuple[Any, ...] = self._record(
+            id=content_id("proposed", instrument.key, time),
+            strategy=STRATEGY,
+            family="trend_following",
+            tier="fast",
+            instrument=instrument.key,
+            timeframe=f"proposed at {time}",  # of a kind of its own, so never a duplicate
+            event_time=time,
+            action="buy",
+            order_type="market",
+            legs="[]",
+            entry_price=entry,
+            stop_loss=entry - far,
+            take_profit=entry + 3 * far,
+            quantity=0,
+            raw_confidence=1.0,
+            metadata='{"proposed_by":"benchmark"}',
+            parameters_version="benchmark",
+            failure="",
+        )
+        return made
+
+
+def folds_that_emit(settings: Settings, every: int) -> list[Fold]:
+    """The real folds, one strategy of which proposes besides."""
+    from services.live_lane.live_folds import live_folds
+
+    def emitting(fold: Fold) -> Fold:
+        if fold.tables[0].short_name != STRATEGY:
+            return fold
+        inputs = tuple(replace(item, columns=(*(item.columns or ()), "mid_price")) for item in fold.inputs)
+        return replace(
+            fold, inputs=inputs, machine=lambda instruments: Proposing(fold.machine(instruments), instruments, every)
+        )
+
+    return [emitting(fold) for fold in live_folds(settings)]
+
+
+@dataclass(frozen=True)
+class OneLake:
+    """A lake that is there."""
+
+    lake: Lake
+
+    def open(self) -> Lake:
+        """That lake."""
+        return self.lake
+
+
+def history(settings: Settings, start: int) -> MemoryLake:
+    """Two hours of features of all instruments up to ``start``."""
+    from services.simulated_venue.market_plan import BASE_PRICES
+
+    lake = MemoryLake()
+    times = np.arange(start - HISTORY, start + 1, HISTORY_STEP)
+    for group, instruments in settings.groups.items():
+        with lake.transaction(asset=asset_name(FEATURES), run_id="history") as unit:
+            for instrument in instruments:
+                price = BASE_PRICES.get(instrument.base, 100.0) / BASE_PRICES.get(instrument.quote, 1.0)
+                unit.append(FEATURES, features(instrument, times, price, generator(instrument, 1)))
+            unit.advance(asset_name(FEATURES), group, None, Progress(day_start(start), start))
+    return lake
+
+
+async def run_lane(home: Path, every: int, seconds: float) -> dict[str, Any]:
+    """Run the lane for so long and say what was measured."""
+    settings = load_settings()
+    lane = LiveLane(
+        settings,
+        os.environ["SIGNAL_REDIS_URL"],
+        home,
+        folds_of=lambda current: folds_that_emit(current, every),
+        lake=OneLake(history(settings, from_datetime(start_moment()))),
+    )
+    running = asyncio.create_task(lane.run())
+    deadline = time.monotonic() + START_SECONDS
+    counted = lane.signal_measurements
+    while counted.emitted < 10:
+        if running.done() or time.monotonic() > deadline:
+            raise RuntimeError(f"no signal came: {[group.health() for group in lane.groups.values()]}")
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(SETTLE_SECONDS)
+    counted.closing_to_signal = Latency("closing_message_to_signal_seconds", "measured from here on")
+    messages, emitted, began = lane.measurements.messages, counted.emitted, time.perf_counter()
+    used = sum(psutil.Process().cpu_times()[:2])
+    await asyncio.sleep(seconds)
+    elapsed = time.perf_counter() - began
+    found = {
+        "p50": counted.closing_to_signal.quantile(0.5),
+        "p90": counted.closing_to_signal.quantile(0.9),
+        "p99": counted.closing_to_signal.quantile(0.99),
+        "most": counted.closing_to_signal.quantile(1.0),
+        "signals": counted.emitted - emitted,
+        "messages_per_second": (lane.measurements.messages - messages) / elapsed,
+        "cpu_percent": 100 * (sum(psutil.Process().cpu_times()[:2]) - used) / elapsed,
+        "by_status": {" ".join(key): count for key, count in counted.signals.items()},
+        "suppressed": dict(counted.suppressed),
+        "failures": {" ".join(key): n for group in lane.groups.values() for key, n in group.plug_in_failures().items()},
+        "failed_folds": dict(counted.fold_failures),
+    }
+    lane.stop()
+    await running
+    return found
+
+
+def start_moment() -> Any:
+    """When the measured market begins."""
+    from datetime import datetime
+
+    return datetime.fromisoformat(START_TEXT)
+
+
+# -- what it needs around it ---------------------------------------------------------------------------------------
+
+
+def configuration(instruments: int) -> dict[str, Any]:
+    """The shipped configuration with so many instruments: its own first, a triangle among them."""
+    content: dict[str, Any] = yaml.safe_load(Path("config/signals.yaml").read_text("utf-8"))
+    own = content["instruments"][:instruments]
+    extra = [
+        {
+            "symbol": f"COIN{letters(number)}FDUSD",
+            "venue": "BINANCE",
+            "pair": f"COIN{letters(number)}/FDUSD",
+            "group": "crypto",
+            "tick_size": "0.01",
+            "lot_size": "0.001",
+            "bucket_size": "0.01",
+        }
+        for number in range(instruments - len(own))
+    ]
+    content["instruments"] = own + extra
+    content["live"] = {**content["live"], "metrics_port": 0, "health_port": 0}
+    return content
+
+
+def letters(number: int) -> str:
+    """AA, AB and so on."""
+    return chr(65 + number // 26) + chr(65 + number % 26)
+
+
+@contextmanager
+def stopped_at_the_end(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
+    """A process that does not outlive the measurement."""
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def measure(instruments: int, every: int, seconds: float) -> dict[str, Any]:
+    """Redis and the venue on all cores but the last, the lane on the last."""
+    cores = sorted(os.sched_getaffinity(0))
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signals-", ignore_cleanup_errors=True)))
+        file = home / "signals.yaml"
+        file.write_text(yaml.safe_dump(configuration(instruments)), "utf-8")
+        redis = EmbeddedRedis(home / "redis", home, home / "redis.log")
+        stack.callback(redis.stop)
+        environment = {**os.environ, "SIGNAL_CONFIG": str(file), "SIGNAL_REDIS_URL": redis.start()}
+        words = ["--start", START_TEXT, "--speed", "1", "--seed", "7"]
+        venue = stack.enter_context(
+            stopped_at_the_end(
+                subprocess.Popen(
+                    [sys.executable, "-m", "services.simulated_venue", *words],
+                    env=environment,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        )
+        assert venue.stdout is not None
+        address = json.loads(venue.stdout.readline())
+        for pid in (redis.pid, venue.pid):
+            os.sched_setaffinity(pid or 0, cores[:-1] or cores)
+        environment |= {
+            "SIGNAL_VENUE__REST_URL": address["rest_url"],
+            "SIGNAL_VENUE__STREAM_URL": address["stream_url"],
+            "SIGNAL_VENUE__VIRTUAL_CLOCK": "true",
+        }
+        command = [sys.executable, "-m", "benchmarks.signal_latency", "--lane", str(home), "--core", str(cores[-1])]
+        command += ["--every", str(every), "--seconds", str(seconds)]
+        answer = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if answer.returncode:
+            raise RuntimeError(f"the lane ended with {answer.returncode}: {answer.stderr[-2000:]}")
+        found: dict[str, Any] = json.loads(answer.stdout)
+        return found
+
+
+def main(out: Console | None = None, seconds: float = SECONDS) -> None:
+    """Print the table."""
+    out = out or console()
+    table = Table(
+        "instruments",
+        "messages/s",
+        "core used",
+        "signals",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+        "most ms",
+        "goal p99",
+        title=f"Closing message → signal in Redis, one core, {seconds:.0f} s each",
+    )
+    remarks = []
+    for instruments, every in COUNTS:
+        with out.status(f"{instruments} instruments"):
+            found = measure(instruments, every, seconds)
+        table.add_row(
+            str(instruments),
+            f"{found['messages_per_second']:,.0f}",
+            f"{found['cpu_percent']:.0f} %",
+            str(found["signals"]),
+            *(f"{found[name] * 1_000:.1f}" for name in ("p50", "p90", "p99", "most")),
+            f"≤ {GOAL_MILLISECONDS}" if instruments == 100 else "–",
+        )
+        remarks.append(f"{instruments} instruments: {remark(found, every)}")
+    out.print(table)
+    for line in remarks:
+        out.print(line, soft_wrap=True)
+
+
+def remark(found: Mapping[str, Any], every: int) -> str:
+    """What the signals were made of."""
+    status: Counter[str] = Counter(found["by_status"])
+    verdicts = ", ".join(f"{count} {name}" for name, count in sorted(status.items()))
+    trouble = {**found["suppressed"], **found["failures"], **found["failed_folds"]}
+    return (
+        f"the three real strategies, {STRATEGY} made to propose besides each instrument at every "
+        f"{'' if every == 1 else f'{every}th '}grid point; since the start: {verdicts}"
+        + (f"; {trouble}" if trouble else "")
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--lane", type=Path, help="be the measured process, in this home")
+    parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--every", type=int, default=1)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    arguments = _arguments()
+    if arguments.lane is None:
+        main(seconds=arguments.seconds)
+    else:
+        os.sched_setaffinity(0, {arguments.core})
+        configure_logging()
+        found_here = uvloop.run(run_lane(arguments.lane, arguments.every, arguments.seconds))
+        print(json.dumps(found_here))

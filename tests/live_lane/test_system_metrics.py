@@ -1,0 +1,64 @@
+"""What the machine itself is doing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from resources.redis_keys import SYSTEM_METRICS
+from services.live_lane import system_metrics
+from services.live_lane.batch import Addition
+from services.live_lane.system_metrics import SystemMetrics, entry
+
+WaitUntil = Callable[[Callable[[], bool]], Awaitable[None]]
+
+
+def counters(monkeypatch: pytest.MonkeyPatch, moment: float, network: tuple[int, int], disk: tuple[int, int]) -> None:
+    monkeypatch.setattr(system_metrics.time, "monotonic", lambda: moment)
+    sent, received = network
+    read, written = disk
+    monkeypatch.setattr(psutil, "net_io_counters", lambda: SimpleNamespace(bytes_sent=sent, bytes_recv=received))
+    monkeypatch.setattr(psutil, "disk_io_counters", lambda: SimpleNamespace(read_bytes=read, write_bytes=written))
+
+
+def test_rates_are_means_since_the_sample_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = SystemMetrics(lambda _: None)
+    counters(monkeypatch, 100.0, (1_000, 2_000), (0, 500))
+    assert set(sampler.sample()) == {"system.cpu.usage", "system.memory.usage"}  # no rate without a beginning
+    counters(monkeypatch, 110.0, (1_500, 2_500), (4_000, 500))
+    sample = sampler.sample()
+    assert sample["system.network.io"] == 100.0  # (500 + 500) bytes in 10 s
+    assert sample["system.disk.io"] == 400.0
+    assert 0 <= sample["system.cpu.usage"] <= 100
+    assert 0 < sample["system.memory.usage"] <= 100
+
+
+def test_a_machine_without_a_disk_has_no_disk_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = SystemMetrics(lambda _: None)
+    counters(monkeypatch, 1.0, (0, 0), (0, 0))
+    monkeypatch.setattr(psutil, "disk_io_counters", lambda: None)
+    sampler.sample()
+    assert set(sampler.sample()) == {"system.cpu.usage", "system.memory.usage", "system.network.io"}
+
+
+async def test_one_entry_per_sample_goes_out(wait_until: WaitUntil) -> None:
+    sent: list[Addition] = []
+    sampler = SystemMetrics(sent.append, interval=0.01)
+    task = asyncio.create_task(sampler.run())
+    await wait_until(lambda: len(sent) >= 2)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert {(addition.key, addition.id, addition.maximum_length) for addition in sent} == {
+        (SYSTEM_METRICS, "*", 10_000)
+    }
+    fields = dict(sent[-1].fields)
+    assert list(fields)[:3] == ["time", "system.cpu.usage", "system.memory.usage"]
+    assert float(fields["system.cpu.usage"]) >= 0
+    assert sampler.newest.keys() == fields.keys() - {"time"}
+
+
+def test_an_entry_names_time_and_series() -> None:
+    made = entry(1_736_208_000_000_000, {"system.cpu.usage": 12.5})
+    assert made.fields == (("time", b"1736208000000000"), ("system.cpu.usage", b"12.5"))

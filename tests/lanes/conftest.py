@@ -8,9 +8,7 @@ from resources.settings import Settings
 from services.simulated_venue.market_plan import FlowSettings
 from services.simulated_venue.order_flow import OrderFlow
 from services.simulated_venue.recording import read_recording
-from tests.lanes.market_run import THREE, RawRows, ingest, settings_with
-
-ONE = "instruments:\n  - {symbol: BTCUSDT, venue: BINANCE, pair: BTC/USDT, tick_size: '0.01', lot_size: '0.00001'}\n"
+from tests.lanes.market_run import ONE, THREE, RawRows, ingest, settings_with
 
 
 @pytest.fixture(scope="session")

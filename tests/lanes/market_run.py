@@ -44,6 +44,7 @@ from signal_assets.table import Table
 from signal_assets.window import Window
 
 GROUP = "crypto"
+ONE = "instruments:\n  - {symbol: BTCUSDT, venue: BINANCE, pair: BTC/USDT, tick_size: '0.01', lot_size: '0.00001'}\n"
 THREE = """
 grid_milliseconds: 5000
 instruments:

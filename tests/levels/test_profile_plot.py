@@ -13,11 +13,11 @@ from signal_assets.levels.profile_plot import (
     RESISTANCE_COLOUR,
     SUPPORT_COLOUR,
     VOLUME_COLOUR,
-    markdown_image,
     plot_profile,
     profile_outline,
     volume_limit,
 )
+from signal_assets.picture import Picture
 
 PROFILE = Profile(np.array([100, 101, 104]), np.array([2, 4, 3]) * SCALE)
 PEAKS = pd.DataFrame(
@@ -99,6 +99,6 @@ def test_an_empty_profile_is_said_not_to_have_volume():
 
 def test_markdown_holds_the_picture_itself():
     picture = plot_profile(PROFILE, SCALE, title="x")
-    text = markdown_image(picture, "profile")
+    text = Picture("trades", "profile", picture).markdown
     assert text.startswith("![profile](data:image/png;base64,")
     assert base64.b64decode(text.partition("base64,")[2].removesuffix(")")) == picture

@@ -17,7 +17,6 @@ from services.replay import ReplayError, claim_home
 from signal_assets.event_time import MINUTE, SECOND
 from signal_assets.market.tables import DEPTH_SNAPSHOTS, FEED_GAPS, TRADES
 from signal_assets.stage_tables import TABLES
-from tests.lanes.test_equality import ONE
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +38,7 @@ def replay(home: Path, recording: list[Path], *options: str) -> str:
 
 def contents(home: Path, folder: Path) -> dict[str, pd.DataFrame]:
     """Every table of a home, operational columns aside, read by a platform of its own."""
-    from tests.lanes.market_run import settings_with
+    from tests.lanes.market_run import ONE, settings_with
 
     platform = Platform(
         home,

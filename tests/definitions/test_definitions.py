@@ -179,6 +179,7 @@ def test_a_tactical_run_takes_everything_in_and_computes_forward(location: Locat
     assert metadata["lake_snapshot"].value > 0
 
 
+@pytest.mark.slow
 def test_the_same_run_twice_changes_nothing(location: Location) -> None:
     location.record(range(2))
     lake = location.lake.open()
@@ -189,6 +190,7 @@ def test_the_same_run_twice_changes_nothing(location: Location) -> None:
         assert before[table.name].astype(str).equals(lake.read(table).astype(str)), table.name
 
 
+@pytest.mark.slow
 def test_a_day_run_takes_late_rows_in_and_its_checks_pass(location: Location) -> None:
     location.record(range(3))
     location.close(MIDNIGHT + DAY)
@@ -225,6 +227,7 @@ def test_a_day_that_is_not_over_is_refused_in_one_line(location: Location) -> No
     assert location.lake.open().read(DOLLAR_TRADES)["trade_count"].sum() == 59  # forward rows stand untouched
 
 
+@pytest.mark.slow
 def test_a_missing_trade_is_found_by_the_sequence_check(location: Location) -> None:
     location.record(range(1))
     time = MIDNIGHT + MINUTE + SECOND
@@ -238,6 +241,7 @@ def test_a_missing_trade_is_found_by_the_sequence_check(location: Location) -> N
     assert "1 trades are missing" in (found[0].description or "")
 
 
+@pytest.mark.slow
 def test_a_back_fill_covers_a_range_in_one_run(location: Location) -> None:
     location.record(range(1))
     location.close(MIDNIGHT + DAY)

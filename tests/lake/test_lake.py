@@ -23,7 +23,7 @@ TABLES = (TRADES, DEPTH_SNAPSHOTS, FEATURES, DOLLAR_TRADES)
 MIDNIGHT = 19_943 * DAY  # 2024-08-08
 
 
-@pytest.fixture(params=["duck", "memory"])
+@pytest.fixture(params=[pytest.param("duck", marks=pytest.mark.slow), "memory"])
 def lake(request: pytest.FixtureRequest, addresses: Addresses) -> Iterator[Lake]:
     if request.param == "memory":
         yield MemoryLake()
@@ -256,6 +256,7 @@ def test_the_session_zone_is_utc_whatever_the_machine_says(
     duck.close()
 
 
+@pytest.mark.slow
 def test_many_processes_may_open_an_empty_lake_at_once(addresses: Addresses) -> None:
     with ThreadPoolExecutor(6) as pool:
         lakes = list(pool.map(lambda _: DuckLake(addresses), range(6)))

@@ -77,6 +77,7 @@ def check_minima(raw: RawRows, settings: Settings, minima: dict[str, int]) -> No
     assert {name: found[name] for name, least in minima.items() if found[name] < least} == {}
 
 
+@pytest.mark.slow
 def test_the_recording_fills_every_table(recorded: tuple[RawRows, Settings]) -> None:
     check_minima(*recorded, MINIMA_OF_THE_RECORDING)
 

@@ -126,6 +126,7 @@ def test_the_recording_in_even_and_random_windows(recorded: Market) -> None:
         check(raw, settings, lake, reference)
 
 
+@pytest.mark.slow
 def test_a_day_learned_from_again_changes_no_version(recorded: Market) -> None:
     raw, settings = recorded
     lake = shared_lake(raw).branch()

@@ -119,6 +119,7 @@ def test_the_day_has_rows_of_every_kind_in_the_tables_schema_and_order():
     assert zones["touches"].max() > 1
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.lists(st.integers(1, 40 * 60 - 1), max_size=12, unique=True).map(sorted))
 def test_forward_windows_of_any_cut_are_the_day_run(cuts):
@@ -127,6 +128,7 @@ def test_forward_windows_of_any_cut_are_the_day_run(cuts):
     assert_same_as_the_day(pieces)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [10 * SECOND, MINUTE, 7 * MINUTE])
 def test_forward_windows_of_one_length_are_the_day_run(step):
     bounds = [*range(LIVE_FROM, DAY_END, step), DAY_END]

@@ -43,6 +43,8 @@ from tests.live_lane.toy_folds import (
     toy_folds,
 )
 
+pytestmark = pytest.mark.slow
+
 END = START + 25 * MINUTE
 TIMES = seconds(5, 1_500, 5)
 ROWS = feature_rows(TIMES)

@@ -80,6 +80,7 @@ def test_any_pieces_give_the_rows_of_runs_in_any_cuts(seed: int) -> None:
     assert len(live[PLANS.name]) == len({row[1] for mine in rows.values() for row in mine})
 
 
+@pytest.mark.slow
 def test_the_real_folds_give_the_rows_of_runs() -> None:
     settings = load_settings()
     instruments = settings.groups["crypto"][:3]

@@ -47,6 +47,8 @@ from tests.live_lane.toy_folds import (
     toy_folds,
 )
 
+pytestmark = pytest.mark.slow
+
 WaitUntil = Callable[[Callable[[], bool]], Awaitable[None]]
 END = START + 20 * MINUTE
 ROWS = feature_rows(seconds(5, 1_200, 5))

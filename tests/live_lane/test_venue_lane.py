@@ -269,6 +269,7 @@ async def test_silent_feed_is_marked_dead_by_the_venues_clock_and_left(outbox: O
     await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_virtual_clock_never_declares_a_feed_dead(outbox: Outbox) -> None:
     ingest = Ingest()
     lane = make_lane(Feed(([b"1"], None)), ingest, outbox, dead=0.1)

@@ -15,6 +15,8 @@ from services.platform.embedded_postgres import EmbeddedPostgres, check_postgres
 from services.platform.errors import PlatformError
 from services.platform.probes import libpq_url
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home() -> Iterator[Path]:

@@ -59,6 +59,7 @@ def test_it_is_set_up_as_the_bus_needs_it(server: EmbeddedRedis, tmp_path: Path)
     assert (tmp_path / "redis" / "redis.pid").read_text().strip() == str(server.pid)
 
 
+@pytest.mark.slow
 def test_what_was_written_survives_a_kill(server: EmbeddedRedis) -> None:
     client = redis.Redis.from_url(server.start())
     client.xadd("stream", {"a": 1}, id="5-0")

@@ -17,6 +17,8 @@ from services.platform.errors import PlatformError
 from services.platform.stop_request import StopRequest
 from services.platform.supervisor import ChildStatus, Supervisor, end_leftovers, rotate
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., ChildProcess]
 
 

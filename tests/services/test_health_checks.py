@@ -63,6 +63,7 @@ def test_nothing_runs_and_the_exchange_does_not_answer(tmp_path: Path, monkeypat
     assert all("\n" not in detail for _, detail in checks.values())
 
 
+@pytest.mark.slow
 def test_services_that_do_not_answer_are_a_line_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_checks, "EXCHANGE_PATIENCE_SECONDS", 0.1)
     folder = f"{tmp_path}/none"
@@ -80,6 +81,7 @@ def test_services_that_do_not_answer_are_a_line_each(tmp_path: Path, monkeypatch
     assert all("\n" not in detail for _, detail in checks.values())
 
 
+@pytest.mark.slow
 def test_a_damaged_process_list_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_checks, "EXCHANGE_PATIENCE_SECONDS", 0.1)
     Addresses("postgresql+psycopg2:///", "unix:///none", "redis+socket:///none", "/none", tmp_path).write()

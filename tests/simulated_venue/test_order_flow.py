@@ -122,6 +122,7 @@ def test_arrivals_are_clustered_and_sizes_heavy_tailed(dense: Messages) -> None:
     assert sizes[-1] > 10 * sizes[len(sizes) // 2]
 
 
+@pytest.mark.slow
 def test_a_dense_market_bursts(instruments: tuple[Instrument, ...]) -> None:
     burst = FlowSettings(levels_per_side=50, trades_per_second=2, anomalies_per_day=1_500)
     flow = OrderFlow(instruments[:1], seed=2, days=1 / 48, settings=burst)
@@ -142,6 +143,7 @@ def test_a_dense_market_bursts(instruments: tuple[Instrument, ...]) -> None:
     assert rates[True][0] / inside > 5 * rates[False][0] / (HOUR // 2000 - inside)
 
 
+@pytest.mark.slow
 def test_the_cycle_stays_within_a_small_band_but_for_planted_spikes(sparse: Messages, sparse_flow: OrderFlow) -> None:
     books: dict[str, ReplayedBook] = {}
     spikes = [
@@ -181,6 +183,7 @@ def test_instruments_move_together(sparse: Messages) -> None:
     assert sum(signs) / len(signs) > 0.55
 
 
+@pytest.mark.slow
 def test_planted_walls_stand_in_the_book_and_draw_trades(sparse_flow: OrderFlow, sparse: Messages) -> None:
     walls = [wall for wall in sparse_flow.truth()["walls"] if wall["instrument"] == "BTCFDUSD.BINANCE"]
     assert len(walls) >= 8
@@ -271,6 +274,7 @@ def test_a_gap_is_missing_on_the_wire_while_ids_go_on(sparse: Messages, sparse_f
     assert all(begin < data(message)["E"] * 1000 <= end for message in unseen)
 
 
+@pytest.mark.slow
 def test_weekends_are_quieter(instruments: tuple[Instrument, ...]) -> None:
     # 2025-01-03 is a Friday
     settings = FlowSettings.sparse(trades_per_second=0.5, anomalies_per_day=0, diff_interval=20_000)

@@ -161,6 +161,7 @@ class Restless(MomentumRider):
         return super().step(time, features) if self.calls % 1_000 else []
 
 
+@pytest.mark.slow
 def test_the_properties_catch_a_strategy_that_reads_ahead():
     features = random_market(1)
     rows = evaluate(reads_ahead(features), features)

@@ -7,10 +7,12 @@ lake or a stream works.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from resources.duck_lake import DuckLake, process_lake
 from resources.redis_streams import StreamReader, open_redis
-from resources.settings import Addresses, Settings, load_settings
+from resources.settings import ENVIRONMENT_PREFIX, Addresses, Settings, load_settings, settings_path
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,22 @@ class KeysResource:
 
 @dataclass(frozen=True)
 class SettingsResource:
-    """The configuration file, read anew by every run."""
+    """The configuration file, as every step of a run finds it."""
 
     def load(self) -> Settings:
-        """The settings of the moment."""
-        return load_settings()
+        """The settings of the moment; the file is read again only when it or the environment has changed."""
+        try:
+            status = settings_path().stat()
+        except OSError:
+            return load_settings()  # which says what is wrong
+        variables = frozenset(item for item in os.environ.items() if item[0].startswith(ENVIRONMENT_PREFIX))
+        return _settings(settings_path().absolute(), status.st_mtime_ns, status.st_size, status.st_ino, variables)
+
+
+@lru_cache(maxsize=1)
+def _settings(path: Path, modified: int, size: int, inode: int, variables: frozenset[tuple[str, str]]) -> Settings:
+    del modified, size, inode, variables  # what the settings depend on besides
+    return load_settings(path)
 
 
 _readers: dict[tuple[int, str], StreamReader] = {}

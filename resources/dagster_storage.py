@@ -13,6 +13,7 @@ from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
+from sqlalchemy import create_engine
 
 POSTGRES_VARIABLE: Final = "SIGNAL_POSTGRES_URL"
 VALIDATION_VARIABLE: Final = "DAGSTER_IS_DEFS_VALIDATION_CLI"
@@ -41,10 +42,23 @@ class PlatformStorage(DagsterPostgresStorage):
             If there is no address and Dagster does more than validate.
         """
         if url := os.environ.get(POSTGRES_VARIABLE):
-            return DagsterPostgresStorage(postgres_url=url, inst_data=inst_data)
+            return _with_kept_connections(DagsterPostgresStorage(postgres_url=url, inst_data=inst_data))
         if os.environ.get(VALIDATION_VARIABLE):
             return _storage_of_this_process(inst_data)
         raise RuntimeError(f'{POSTGRES_VARIABLE} is not set: start `signals up`, then eval "$(signals env)"')
+
+
+def _with_kept_connections(storage: DagsterPostgresStorage) -> DagsterPostgresStorage:
+    """Let each part keep a connection: by itself Dagster opens one for every statement, four hundred in a run.
+
+    A connection is tried before it is used, so a database that went away and came back is found again.
+    """
+    parts: tuple[Any, ...] = (storage.run_storage, storage.event_log_storage, storage.schedule_storage)
+    for part in parts:
+        part._engine = create_engine(
+            storage.postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=20, pool_pre_ping=True
+        )
+    return storage
 
 
 def _storage_of_this_process(inst_data: ConfigurableClassData | None) -> DagsterSqliteStorage:

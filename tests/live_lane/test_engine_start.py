@@ -194,6 +194,31 @@ def test_what_is_trimmed_while_it_reads_is_found_in_the_lake(monkeypatch: pytest
     assert states(engine) == states(ran_all_along(pieces))
 
 
+class Busy(MemoryLake):
+    """The tactical lane takes more in between the reading of its offsets and of its rows."""
+
+    streams: FakeStreams
+    reads = 0
+
+    def read(self, table: Any, **options: Any) -> pd.DataFrame:
+        self.reads += 1
+        if self.reads == 1:
+            take_stream(self, self.streams, TWO.key, END - 8 * MINUTE)
+        return super().read(table, **options)
+
+
+def test_what_comes_into_the_lake_while_it_reads_is_taken_once() -> None:
+    pieces = outputs(ROWS, END, longest=60)
+    streams, lake = streams_of(pieces), Busy()
+    lake.streams = streams
+    put_rows(lake, {}, START + 5 * MINUTE)
+    take_stream(lake, streams, ONE.key, END - 5 * MINUTE)
+    take_stream(lake, streams, TWO.key, START + 5 * MINUTE)
+    engine = a_start(lake, streams).run(patient=True)
+    assert lake.reads > 1
+    assert states(engine) == states(ran_all_along(pieces))
+
+
 def test_what_was_handed_on_but_is_not_in_redis_yet_is_waited_for() -> None:
     pieces = outputs(ROWS, END, longest=60)
     streams = streams_of(pieces[:-1])

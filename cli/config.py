@@ -1,4 +1,4 @@
-"""``signals config``: the configuration in force, its check and its schema.
+"""``signals config``: the configuration in force, its check, its schema; and taking back what was learned.
 
 Belongs here: printing. Does not belong here: reading and validating (``resources/settings``).
 """
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import ConfigOption, enter_config
+from cli.options import ConfigOption, HomeOption, OptionError, enter_config, enter_home
 
 app = typer.Typer(
     name="config",
@@ -64,3 +64,40 @@ def schema() -> None:
     from resources.settings import Settings
 
     typer.echo(json.dumps(Settings.model_json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def rollback(
+    threshold: Annotated[str, typer.Argument(help="Which learned threshold, like min_signal_quality.")],
+    value: Annotated[
+        float | None, typer.Option(help="What it shall be.", show_default="what it was before the newest version")
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Group of instruments.", show_default="the first")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Take a learned threshold back; in force from the next midnight (UTC) on, and learning goes on from there.
+
+    Example: signals config rollback min_signal_quality
+    """
+    from datetime import UTC, datetime
+
+    from resources.duck_lake import DuckLake
+    from resources.settings import Addresses, load_settings
+    from signal_assets.event_time import from_datetime, iso
+    from signal_assets.learning.derivations import learning_parameters
+    from signal_assets.learning.rollback import roll_back
+    from signal_assets.learning.tables import THRESHOLDS
+
+    addresses = Addresses.resolve(enter_home(home))
+    settings = load_settings()
+    chosen = group or next(iter(settings.groups))
+    if chosen not in settings.groups:
+        raise OptionError(f"--group {chosen}: there are {', '.join(settings.groups)}")
+    lake = DuckLake(addresses)
+    try:
+        lake.ensure([THRESHOLDS])
+        now = from_datetime(datetime.now(UTC))
+        made = roll_back(lake, chosen, threshold, learning_parameters(settings.learning), now=now, value=value)
+    finally:
+        lake.close()
+    typer.echo(f"{made.name} of {chosen}: {made.value:g} instead of {made.before:g} from {iso(made.valid_from)} on")

@@ -40,6 +40,7 @@ MEETS_THE_OUTSIDE = {
     "stream_intake",
     "emission_intake",
     "learned",
+    "rollback",
     "evaluation",
 }
 """Modules of a stage that load, write or report; a new one is named here on purpose."""

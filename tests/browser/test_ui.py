@@ -154,12 +154,15 @@ def test_the_report_is_one_page_without_requests(page: Page, tmp_path: Path) -> 
     page.on("request", lambda request: requests.append(request.url))
     page.goto(report.as_uri())
     expect(page.get_by_role("heading", name="Signal Assets – demo")).to_be_visible()
-    for table in result.tables:
-        expect(page.get_by_role("cell", name=table.name, exact=True)).to_be_visible()
-    assert page.locator("img").count() == 2 * 5  # trades and depth, five instruments
-    assert all(page.locator("img").nth(number).evaluate("image => image.naturalWidth") > 300 for number in range(2 * 5))
+    summary = result.summary
+    for table in summary.tables:
+        expect(page.get_by_role("cell", name=table.name, exact=True).first).to_be_visible()
+    images = page.locator("img")
+    assert images.count() >= 2 * 5 + 3  # both profiles of five instruments; anomalies, prices, equity
+    assert all(images.nth(number).evaluate("image => image.naturalWidth") > 300 for number in range(images.count()))
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-    assert all(line.rows > 0 for line in result.tables if line.name != "market.feed_gaps")
-    assert result.walls
+    assert all(line.rows > 0 for line in summary.tables if line.name != "market.feed_gaps")
+    assert summary.walls
+    assert sum(count.validated for count in summary.signals) > 0
     assert result.market_minutes > 60
     keep(page, "report", full_page=True)

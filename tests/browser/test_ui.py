@@ -163,6 +163,6 @@ def test_the_report_is_one_page_without_requests(page: Page, tmp_path: Path) -> 
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     assert all(line.rows > 0 for line in summary.tables if line.name != "market.feed_gaps")
     assert summary.walls
-    assert sum(count.validated for count in summary.signals) > 0
+    assert sum(count.by_status.get("validated", 0) for count in summary.signals) > 0
     assert result.market_minutes > 60
     keep(page, "report", full_page=True)

@@ -86,6 +86,8 @@ class GroupLane:
         Like the two before, called and used in threads only.
     virtual_clock : bool
         The venue's time waits for us: a row that was handed in is never late, however long it waits.
+    started : callable
+        Called whenever an engine begins to run.
 
     Attributes
     ----------
@@ -107,6 +109,7 @@ class GroupLane:
         measurements: SignalMeasurements,
         *,
         virtual_clock: bool,
+        started: Callable[[], None] = lambda: None,
     ) -> None:
         self.group = group
         self._folds_of = folds_of
@@ -116,6 +119,7 @@ class GroupLane:
         self._emitter = emitter
         self._measurements = measurements
         self._virtual = virtual_clock
+        self._started = started
         self._handed_in: dict[str, int | None] = dict.fromkeys(self._instruments)
         self._newest = 0
         self._first_live: int | None = None
@@ -134,6 +138,7 @@ class GroupLane:
         self._last_logged: dict[str, float] = {}
         self._failed: set[str] = set()
         self._plug_in_failures: Counter[tuple[str, str]] = Counter()
+        self._runs = False
         self._stopped = threading.Event()
         self.state: EngineState = "starting"
         self.error = ""
@@ -210,6 +215,7 @@ class GroupLane:
 
     async def run(self) -> None:
         """Start an engine and step it until cancelled."""
+        self._runs = True
         self.renew()
         try:
             while True:
@@ -226,6 +232,8 @@ class GroupLane:
         """Start an engine from the lake, in the place of the one that runs, which goes on until then."""
         if folds_of is not None:
             self._folds_of = folds_of
+        if not self._runs:
+            return  # it is not known yet where the streams end
         if self._renewal is not None and not self._renewal.done():
             if folds_of is None:
                 return
@@ -406,6 +414,7 @@ class GroupLane:
         self.state, self.error = "running", ""
         if engine.failed:
             self._folds_failed(engine)
+        self._started()
         log.info("engine runs", group=self.group, waiting=len(self._queue), caught_up=len(caught_up))
         self._wake.set()
 

@@ -125,6 +125,8 @@ class LiveLane:
         The folds that make signals, as the settings want them; called in threads.
     lake : LakeSource, optional
         Where engines find their states; default: the lake of the home.
+    engine_started : callable
+        Called whenever an engine begins to run.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class LiveLane:
         adapters: Adapters = ADAPTERS,
         folds_of: FoldsOf = folds_of_all_stages,
         lake: LakeSource | None = None,
+        engine_started: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._redis_url = redis_url
@@ -180,6 +183,7 @@ class LiveLane:
                 self.emitter,
                 self.signal_measurements,
                 virtual_clock=settings.venue.virtual_clock,
+                started=engine_started,
             )
             for group, instruments in settings.groups.items()
         }

@@ -372,6 +372,22 @@ async def test_a_new_day_waits_for_what_has_to_be_learned(
             assert lane._engine.machines["plans"].factor == 7.0  # type: ignore[attr-defined]
 
 
+async def test_settings_that_change_before_it_runs_are_those_it_begins_with(
+    stage: Stage, wait_until: WaitUntil
+) -> None:
+    for instrument, output in outputs(ROWS, START + 5 * MINUTE):
+        stage.publish(instrument, output)
+    asked: list[str] = []
+    async with stage.emitter() as emitter:
+        lane = stage.lane(emitter)
+        lane.renew(lambda: asked.append("new") or toy_folds())  # type: ignore[func-returns-value]
+        lane.resume({key: stage.streams.tail(market_features(key)) for key in ROWS})
+        async with stage.running(lane):
+            await wait_until(lambda: lane.state == "running")
+            assert lane.time == max(row[1] for mine in ROWS.values() for row in mine if row[1] <= START + 5 * MINUTE)
+    assert asked == ["new"]
+
+
 class Brittle(Moves):
     """Raises at one time, until somebody mends it."""
 

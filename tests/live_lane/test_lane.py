@@ -1,8 +1,10 @@
 """The service in this process, five instruments of the simulated venue over its sockets."""
 
 import asyncio
+import gc
 import math
 import urllib.request
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from resources.redis_keys import MARKET_DEAD, market_features, market_gaps, mark
 from resources.redis_keys import SIGNALS as STREAM
 from resources.redis_streams import StreamReader
 from resources.settings import Settings, load_settings
-from services.live_lane.__main__ import _concerns_the_engines, _concerns_the_lane
+from services.live_lane.__main__ import _concerns_the_engines, _concerns_the_lane, spare_what_lives_long
 from services.live_lane.engine_start import rows_of
 from services.live_lane.lane import LiveLane, LiveLaneError
 from services.simulated_venue.order_flow import OrderFlow
@@ -169,6 +171,7 @@ async def test_changed_strategies_renew_the_engines_and_leave_the_feed_alone(
     redis_server: Any, tmp_path: Path, wait_until: Any
 ) -> None:
     asked: list[float] = []
+    started: list[int] = []
 
     def folds_of(settings: Settings) -> list[Fold]:
         asked.append(settings.strategies.momentum_rider.threshold)
@@ -176,7 +179,14 @@ async def test_changed_strategies_renew_the_engines_and_leave_the_feed_alone(
 
     async with simulated(speed=20) as venue:
         settings = settings_for(venue)
-        lane = LiveLane(settings, redis_server.url, tmp_path, folds_of=folds_of, lake=FakeLake())
+        lane = LiveLane(
+            settings,
+            redis_server.url,
+            tmp_path,
+            folds_of=folds_of,
+            lake=FakeLake(),
+            engine_started=lambda: started.append(len(asked)),
+        )
         running = asyncio.create_task(lane.run())
         await wait_until(lambda: lane.signal_measurements.emitted > 5)
         rider = settings.strategies.momentum_rider.model_copy(update={"threshold": 9.0})
@@ -190,6 +200,7 @@ async def test_changed_strategies_renew_the_engines_and_leave_the_feed_alone(
         assert lane.measurements.disconnections == 0
         lane.stop()
         assert await asyncio.wait_for(running, 20) == "stopped"
+    assert len(started) == 2
     assert asked[0] == 1.5
     assert set(asked[1:]) == {9.0}
     client = redis_server.client()
@@ -211,3 +222,23 @@ def test_each_section_concerns_whom_it_should() -> None:
     assert concerns("anomalies", window=33) == (False, True)
     assert concerns("levels", z_score_threshold=9.0) == (False, False)
     assert concerns("up", port=9) == (False, False)
+
+
+def test_what_lives_long_is_spared_by_the_garbage_collector() -> None:
+    class Ring:
+        def __init__(self) -> None:
+            self.itself = self
+
+    try:
+        spare_what_lives_long()
+        assert gc.get_freeze_count() > 10_000
+        ring = Ring()
+        gone = weakref.ref(ring)
+        spare_what_lives_long()
+        del ring  # frozen, as an engine is
+        gc.collect()
+        assert gone() is not None
+        spare_what_lives_long()  # the next one has begun to run
+        assert gone() is None
+    finally:
+        gc.unfreeze()

@@ -7,13 +7,14 @@ import atexit
 import os
 import shutil
 import tempfile
+from functools import lru_cache
 from typing import Any, Final
 
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 
 POSTGRES_VARIABLE: Final = "SIGNAL_POSTGRES_URL"
 VALIDATION_VARIABLE: Final = "DAGSTER_IS_DEFS_VALIDATION_CLI"
@@ -49,16 +50,18 @@ class PlatformStorage(DagsterPostgresStorage):
 
 
 def _with_kept_connections(storage: DagsterPostgresStorage) -> DagsterPostgresStorage:
-    """Let each part keep a connection: by itself Dagster opens one for every statement, four hundred in a run.
-
-    A connection is tried before it is used, so a database that went away and came back is found again.
-    """
+    """Let its parts share this process' connections: by itself Dagster opens one per statement, hundreds in a run."""
     parts: tuple[Any, ...] = (storage.run_storage, storage.event_log_storage, storage.schedule_storage)
     for part in parts:
-        part._engine = create_engine(
-            storage.postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=20, pool_pre_ping=True
-        )
+        part._engine = _engine(storage.postgres_url, os.getpid())
     return storage
+
+
+@lru_cache(maxsize=1)
+def _engine(url: str, process: int) -> Engine:
+    """Connections of one process; each is tried before it is used, so a database that came back is found again."""
+    del process  # a forked one must not use them
+    return create_engine(url, isolation_level="AUTOCOMMIT", pool_size=2, max_overflow=20, pool_pre_ping=True)
 
 
 def _storage_of_this_process(inst_data: ConfigurableClassData | None) -> DagsterSqliteStorage:

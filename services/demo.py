@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -17,9 +17,8 @@ from dagster import DagsterRunStatus
 from dagster_graphql import DagsterGraphQLClient
 
 from jobs.asset_jobs import LEARNING_STAGE
-from resources.dagster_resources import StreamsResource
 from resources.duck_lake import DuckLake, process_lake
-from resources.redis_keys import market_features
+from resources.lake import Lake
 from resources.run_queues import BACKFILL
 from resources.settings import Settings, load_settings
 from services.platform.environment import exports
@@ -33,10 +32,12 @@ from signal_assets.event_time import iso
 from signal_assets.levels.day_pictures import profile_pictures
 from signal_assets.performance.day_pictures import equity_pictures, price_pictures
 from signal_assets.stage_tables import TABLES
+from signal_assets.window import Window
 
-START: Final = "2025-01-06T21:30:00"
-"""Two and a half hours before a midnight: momentum needs a hundred minutes, and a day closes under the user's eyes."""
-DAYS: Final = 3 / 24
+START: Final = "2025-01-06T22:00:00"
+DAYS: Final = 2.4 / 24
+"""Two hours before a midnight, which momentum needs, since it looks back a hundred minutes; and a little beyond it."""
+CLOSED, NEWEST = date(2025, 1, 6), date(2025, 1, 7)
 FLOW: Final = (
     *("--diff-milliseconds", "2000", "--trades-per-second", "1", "--levels", "400"),
     *("--anomalies-per-day", "48"),
@@ -60,7 +61,6 @@ class DemoResult:
     """What the demo printed and drew."""
 
     summary: Summary
-    days: Sequence[date]
     market_minutes: float
     seconds: float
 
@@ -95,14 +95,20 @@ def run_demo(home: Path, *, seed: int, report_path: Path, report: Callable[[str]
         with platform, process_environment(exports(platform.addresses)):
             report(f"Dagster UI for as long as the demo runs: {platform.ui_url}")
             lake = process_lake(platform.addresses)
+            runs = _Runs(platform, lake, settings, report)
             try:
-                days = _wait_for_data(platform, lake, settings, report)
-                _recompute(platform, days, report)
+                runs.wait_for_forward(CLOSED)
+                runs.wait_for(runs.recompute(CLOSED))
+                runs.wait_for_forward(NEWEST)
+                last = runs.recompute(NEWEST)
+                pictures = _pictures_of_closed_day(lake, settings)  # which nothing changes any more
+                runs.wait_for(last)
                 report("counting and drawing")
                 summary = summarize(lake, settings, Planted.read([truth]))
-                minutes, seconds = market_minutes(summary.tables), time.perf_counter() - began
-                result = DemoResult(summary, days, minutes, seconds)
-                _write_page(report_path, result, lake, settings, seed)
+                keys = tuple(settings.instruments_by_key)
+                pictures = replace(pictures, profiles=profile_pictures(lake, settings, NEWEST, keys))
+                result = DemoResult(summary, market_minutes(summary.tables), time.perf_counter() - began)
+                _write_page(report_path, result, pictures, keys, seed)
             finally:
                 lake.close()
     return result
@@ -116,71 +122,70 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _wait_for_data(platform: Platform, lake: DuckLake, settings: Settings, report: Callable[[str], None]) -> list[date]:
-    """Wait until sensors have taken everything in; returns the days that lie behind the watermark."""
-    streams = StreamsResource().open()
-    keys = [market_features(key) for key in settings.instruments_by_key]
-    group = next(iter(settings.groups))
-    deadline, shown = time.monotonic() + LONGEST_SECONDS, None
-    while time.monotonic() < deadline:
-        mark = watermark_of(lake, group)
-        if mark is not None and mark != shown:
-            report(f"sensor-started runs have computed up to {iso(mark)}")
-            shown = mark
-        over = any(child.name == "live_lane" and child.state == "finished" for child in platform.children())
-        tails = [streams.tail(key) for key in keys]
-        chain = _slowest(lake, group)
-        if over and all(tail is not None for tail in tails) and chain == min(tail for tail in tails if tail):
-            return _days(lake)
-        if platform.wait(POLL_SECONDS):
+class _Runs:
+    """What sensors start, and the day runs beside it: one at a time, launched as the UI does, executed by a worker."""
+
+    def __init__(self, platform: Platform, lake: DuckLake, settings: Settings, report: Callable[[str], None]) -> None:
+        address = urlsplit(platform.ui_url or "")
+        self._client = DagsterGraphQLClient(str(address.hostname), port_number=address.port)
+        self._platform, self._lake, self._report = platform, lake, report
+        self._group = next(iter(settings.groups))
+        self._shown: int | None = None
+
+    def wait_for_forward(self, day: date) -> None:
+        """Wait until sensor-started runs have computed all of ``day``."""
+        end, deadline = Window.of_day(day).end, time.monotonic() + LONGEST_SECONDS
+        while (reached := forward_progress(self._lake, self._group)) is None or reached < end:
+            mark = watermark_of(self._lake, self._group)
+            if mark is not None and mark != self._shown:
+                self._report(f"sensor-started runs have taken in everything up to {iso(mark)}")
+                self._shown = mark
+            self._pause(deadline, f"{day} was not computed")
+
+    def recompute(self, day: date) -> str:
+        """Launch the back-fill job of a day that forward runs have gone beyond; id of its run."""
+        self._report(f"recomputing {day} from raw, late trades included, checking it and learning from it")
+        return str(self._client.submit_job_execution(BACKFILL, tags={PARTITION_TAG: day.isoformat()}))
+
+    def wait_for(self, run_id: str) -> None:
+        """Wait until the run has succeeded."""
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while (status := self._client.get_run_status(run_id)) not in ENDED:
+            self._pause(deadline, f"run {run_id} did not end")
+        if status is not DagsterRunStatus.SUCCESS:
+            raise DemoError(f"run {run_id} ended as {status.value}: see {self._platform.home / 'logs'}")
+
+    def _pause(self, deadline: float, what: str) -> None:
+        if self._platform.wait(POLL_SECONDS):
             raise DemoError("stopped")
-    raise DemoError(f"the data did not arrive within {LONGEST_SECONDS:.0f} s: see {platform.home / 'logs'}")
+        if time.monotonic() > deadline:
+            raise DemoError(f"{what} within {LONGEST_SECONDS:.0f} s: see {self._platform.home / 'logs'}")
 
 
-def _slowest(lake: DuckLake, group: str) -> int | None:
+def forward_progress(lake: Lake, group: str) -> int | None:
+    """Event time up to which sensor-started runs have computed everything they do; None before that is anything."""
     progresses = lake.progresses(group)
     known = [progresses[name].progress for name in map(asset_name, FORWARD) if name in progresses]
     return min(known) if len(known) == len(FORWARD) else None
 
 
-def _days(lake: DuckLake) -> list[date]:
-    return [row[0] for row in lake.query("SELECT DISTINCT day FROM lake.market.features ORDER BY day")]
+def _pictures_of_closed_day(lake: DuckLake, settings: Settings) -> Pictures:
+    return Pictures(
+        prices=price_pictures(lake, settings, CLOSED, settings.instruments_by_key),
+        anomalies=anomaly_pictures(lake, settings, CLOSED, PICTURED_SERIES),
+        equity=equity_pictures(lake, settings, CLOSED),
+    )
 
 
-def _recompute(platform: Platform, days: Sequence[date], report: Callable[[str], None]) -> None:
-    """One run of the back-fill job per day, in order, launched as the UI does, executed by a worker."""
-    address = urlsplit(platform.ui_url or "")
-    client = DagsterGraphQLClient(str(address.hostname), port_number=address.port)
-    for day in days:
-        report(f"recomputing {day} from raw, late trades included, checking it and learning from it")
-        run_id = client.submit_job_execution(BACKFILL, tags={PARTITION_TAG: day.isoformat()})
-        deadline = time.monotonic() + LONGEST_SECONDS
-        while (status := client.get_run_status(run_id)) not in ENDED:
-            if platform.wait(POLL_SECONDS):
-                raise DemoError("stopped")
-            if time.monotonic() > deadline:
-                raise DemoError(
-                    f"run {run_id} did not end within {LONGEST_SECONDS:.0f} s: see {platform.home / 'logs'}"
-                )
-        if status is not DagsterRunStatus.SUCCESS:
-            raise DemoError(f"run {run_id} ended as {status.value}: see {platform.home / 'logs'}")
-
-
-def _write_page(path: Path, result: DemoResult, lake: DuckLake, settings: Settings, seed: int) -> None:
-    closed, newest, keys = result.days[0], result.days[-1], tuple(settings.instruments_by_key)
+def _write_page(path: Path, result: DemoResult, pictures: Pictures, instruments: Sequence[str], seed: int) -> None:
     page = Report(
         title="Signal Assets – demo",
         subtitle=(
-            f"{result.market_minutes:,.0f} minutes of a simulated market of {len(keys)} instruments (seed {seed}) "
+            f"{result.market_minutes:,.0f} minutes of a simulated market ({len(instruments)} instruments, seed {seed}) "
             f"through live lane, streams, sensors, runs and lake in {result.seconds:.1f} s."
         ),
         summary=result.summary,
-        pictures=Pictures(
-            prices=price_pictures(lake, settings, closed, keys),
-            profiles=profile_pictures(lake, settings, newest, keys),
-            anomalies=anomaly_pictures(lake, settings, closed, PICTURED_SERIES),
-            equity=equity_pictures(lake, settings, closed),
-        ),
+        pictures=pictures,
     )
     temporary = path.with_suffix(".part")
     temporary.write_text(render(page), "utf-8")

@@ -89,6 +89,8 @@ class ChildProcess:
         Seconds between SIGTERM and SIGKILL.
     may_finish
         Exit status 0 means that the work is done; otherwise a child has no business ending.
+    niceness
+        0…19: how far it stands back for the others where there are fewer cores than work.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class ChildProcess:
         stale_files: Sequence[Path] = (),
         grace: float = 10.0,
         may_finish: bool = False,
+        niceness: int = 0,
     ) -> None:
         self.name = name
         self.command = tuple(command)
@@ -111,6 +114,7 @@ class ChildProcess:
         self._is_ready = is_ready
         self._stale_files = tuple(stale_files)
         self._may_finish = may_finish
+        self._niceness = niceness
         self._process: subprocess.Popen[bytes] | None = None
         self._reaping = threading.Lock()
 
@@ -133,6 +137,9 @@ class ChildProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        if self._niceness:
+            with suppress(ProcessLookupError, PermissionError):  # it says itself why it is gone
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, self._niceness)
 
     def alive(self) -> bool:
         """Whether the process lives. When it has ended, what is left of its group is ended too."""

@@ -269,11 +269,11 @@ class Platform:
             return []
         return [
             self._worker("worker_tactical", (TACTICAL,), processes=1),
-            # One process for each queue, so that maintenance does not wait for a long back-fill.
-            self._worker("worker_background", (BACKFILL, MAINTENANCE), processes=2),
+            # A process for each queue, so that maintenance does not wait for a back-fill; what is live goes first.
+            self._worker("worker_background", (BACKFILL, MAINTENANCE), processes=2, niceness=10),
         ]
 
-    def _worker(self, name: str, queues: Sequence[str], processes: int) -> Child:
+    def _worker(self, name: str, queues: Sequence[str], processes: int, niceness: int = 0) -> Child:
         ready = self.home / "run" / f"{name}.ready"
         command = [sys.executable, "-m", "celery", "-A", "services.worker", "worker", "--pool", "prefork"]
         command += ["--concurrency", str(processes), "--queues", ",".join(queues), "--hostname", f"{name}@%h"]
@@ -285,6 +285,7 @@ class Platform:
             is_ready=lambda pid: probes.ready_file_names(ready, pid),
             stale_files=(ready,),
             grace=20.0,  # a run in progress may end
+            niceness=niceness,
         )
 
     def _market_children(self) -> list[Child]:

@@ -55,7 +55,7 @@ def anomaly_pictures(lake: Lake, settings: Settings, day: date, count: int) -> l
         band = expected_band(metrics, parameters)
         own = anomalies[anomalies["series"] == series]
         of_series = incidents[incidents["series"] == series]
-        title = f"{series} on {day}: {len(own)} anomalies, {len(of_series)} incidents"
+        title = f"{series} on {day} (anomalies {len(own)}, incidents {len(of_series)})"
         png = anomaly_picture(
             metrics[metrics["time"] > window.start],
             band[band["time"] > window.start],

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import pandas as pd
 from dagster import (
@@ -33,6 +33,19 @@ from signal_assets.performance.derivations import alert_derivation, metric_deriv
 from signal_assets.performance.folds import equity_fold, trade_log_fold
 from signal_assets.performance.tables import METRICS
 from signal_assets.window import Window
+
+SCOPES: Final = ("strategy", "portfolio", "instrument")
+SHOWN: Final = {
+    "net_pnl": ",.2f",
+    "trades": ",.0f",
+    "win_rate": ".1%",
+    "profit_factor": ".2f",
+    "day_return": ".3%",
+    "maximum_drawdown": ".2%",
+    "sharpe_ratio": ".2f",
+    "exposure": ".0%",
+}
+"""Metrics that the UI shows of a day, and how they are written."""
 
 
 def performance_assets(settings: Settings) -> list[AssetsDefinition]:
@@ -64,13 +77,17 @@ def _table(lake: Lake, settings: Settings, covers: Days) -> Mapping[str, Metadat
 
 
 def performance_table(rows: pd.DataFrame) -> str:
-    """Rows of ``performance.metrics`` of one day as a markdown table: a line per record, a column per metric."""
-    metrics = list(dict.fromkeys(rows["metric"]))
-    lines = [f"| record | {' | '.join(metrics)} |", f"| --- |{' ---: |' * len(metrics)}"]
-    for (scope, name), own in rows.groupby(["scope", "name"], sort=False):
-        values = dict(zip(own["metric"], own["value"], strict=True))
-        texts = [f"{values[metric]:,.4g}" if metric in values else "" for metric in metrics]
-        lines.append(f"| {scope} {name} | {' | '.join(texts)} |")
+    """Rows of ``performance.metrics`` of one day as a markdown table, as wide as Dagster's dialog.
+
+    A line per record: strategies, then portfolio, then instruments; a dash where a metric is not defined.
+    """
+    lines = [f"| record | {' | '.join(SHOWN)} |", f"| --- |{' ---: |' * len(SHOWN)}"]
+    for scope in SCOPES:
+        for (_, name), own in rows[rows["scope"] == scope].groupby(["instrument", "name"]):
+            values = dict(zip(own["metric"], own["value"], strict=True))
+            found = [(values.get(metric, math.nan), style) for metric, style in SHOWN.items()]
+            texts = ["–" if math.isnan(value) else format(value, style) for value, style in found]
+            lines.append(f"| {name} | {' | '.join(texts)} |")
     return "\n".join(lines)
 
 

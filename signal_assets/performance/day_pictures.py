@@ -47,7 +47,7 @@ def price_pictures(lake: Lake, settings: Settings, day: date, instrument_keys: I
         zones = lake.read(PRICE_ZONES, start=start, end=end, instruments=keys)
         signals = lake.read(SIGNALS, start=start, end=end, instruments=keys)
         fills = lake.read(FILLS, start=start, end=end, instruments=keys)
-        title = f"{key} on {day}: price and zones, {len(signals)} signals, {len(fills)} fills"
+        title = f"{key} on {day}: price with zones, signals ({len(signals)}) and fills ({len(fills)})"
         png = plot_price(
             features,
             title=title,

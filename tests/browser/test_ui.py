@@ -1,5 +1,6 @@
 """Dagster's pages and our report in real Chromium; a screenshot of each is kept under artifacts/."""
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,9 +14,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from resources.duck_lake import DuckLake
 from resources.settings import load_settings
 from services.backfills import Backfills
-from services.demo import run_demo
+from services.demo import CLOSED, PICTURED_SERIES, DemoResult, forward_progress, run_demo
 from services.platform.platform import Platform
-from signal_assets.derivation import watermark_of
 from signal_assets.window import Window
 from tests.conftest import ROOT
 
@@ -32,9 +32,12 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-VENUE = ["--seed", "7", "--start", "2025-01-06T23:50:00", "--days", "0.014", "--speed", "max"]
-FLOW = ["--diff-milliseconds", "1000", "--trades-per-second", "2", "--levels", "300"]
-LONGEST_SECONDS = 120.0
+VENUE = ["--seed", "7", "--start", "2025-01-06T23:15:00", "--days", "0.036", "--speed", "max"]
+FLOW = ["--diff-milliseconds", "2000", "--trades-per-second", "1", "--levels", "300", "--anomalies-per-day", "200"]
+STAGES = [*("feeds", "market", "aggregates", "levels", "signals", "execution", "performance", "learning")]
+BESIDE = [*("anomalies", "strategies")]
+"""Stages that come after market and before signals, beside others."""
+LONGEST_SECONDS = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIGNAL_LIVE__METRICS_PORT", "0")
         patch.setenv("SIGNAL_LIVE__HEALTH_PORT", "0")
+        patch.setenv("SIGNAL_STRATEGIC_INTERVAL_SECONDS", "10")
         home = tmp_path_factory.mktemp("ui") / "home"
         made = Platform(
             home,
@@ -71,7 +75,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 def _recompute(platform: Platform) -> None:
     day = Window.of_day(date(2025, 1, 6))
     lake, deadline = DuckLake(platform.addresses), time.monotonic() + LONGEST_SECONDS
-    while (watermark_of(lake, "crypto") or 0) < day.end:
+    while (forward_progress(lake, "crypto") or 0) < day.end:
         assert time.monotonic() < deadline, "the data did not arrive"
         time.sleep(1)
     lake.close()
@@ -97,18 +101,20 @@ def keep(page: Page, name: str, **options: Any) -> None:
     page.screenshot(path=ARTIFACTS / f"{name}.png", **options)
 
 
-def test_the_graph_reads_from_feeds_to_levels(page: Page, platform: Platform) -> None:
+def test_the_graph_reads_in_the_order_of_the_stages(page: Page, platform: Platform) -> None:
     visit(page, platform, "/asset-groups")
     expect(page.get_by_text("Global asset lineage")).to_be_visible()
-    places = []
-    for stage in ("feeds", "market", "aggregates", "levels"):
+    place = {}
+    for stage in (*STAGES, *BESIDE):
         nodes = page.locator("svg, foreignObject").get_by_text(stage, exact=True)
         expect(nodes.last).to_be_visible()
         box = nodes.last.bounding_box()
         assert box is not None
-        places.append(box["x"])
-    assert places == sorted(places)
+        place[stage] = box["x"]
     keep(page, "asset-graph")
+    places = [place[stage] for stage in STAGES]
+    assert places == sorted(places)
+    assert all(place["market"] < place[stage] < place["signals"] for stage in BESIDE)
 
 
 def test_an_asset_shows_its_columns_metadata_and_picture(page: Page, platform: Platform) -> None:
@@ -123,6 +129,36 @@ def test_an_asset_shows_its_columns_metadata_and_picture(page: Page, platform: P
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 300
     keep(page, "asset-picture")
+
+
+@pytest.mark.parametrize(
+    ("asset", "title"),
+    [
+        ("anomalies/metrics", r"market\..* on 2025-01-06 \(anomalies \d+, incidents \d+\)"),
+        ("performance/trade_log", r"BTCFDUSD.BINANCE on 2025-01-06: price with zones, signals \(\d+\) and fills"),
+        ("performance/equity", "crypto: equity and drawdown of each strategy and of the portfolio on 2025-01-06"),
+    ],
+)
+def test_a_day_run_shows_its_picture(page: Page, platform: Platform, asset: str, title: str) -> None:
+    visit(page, platform, f"/assets/{asset}?view=events")
+    page.get_by_text("Show markdown").first.click()
+    picture = page.locator("img[src^='data:image/png;base64']").first
+    expect(picture).to_be_visible()
+    expect(picture).to_have_attribute("alt", re.compile(title))
+    assert picture.evaluate("image => image.naturalWidth") > 1_000
+    keep(page, f"picture-{asset.replace('/', '-')}")
+
+
+def test_a_day_run_shows_the_table_of_performance(page: Page, platform: Platform) -> None:
+    visit(page, platform, "/assets/performance/metrics?view=events")
+    page.get_by_text("Show markdown").first.click()
+    expect(page.get_by_role("cell", name="portfolio", exact=True)).to_be_visible()
+    last = page.get_by_role("columnheader", name="exposure", exact=True).bounding_box()
+    close = page.get_by_role("button", name="Close").bounding_box()
+    assert last is not None
+    assert close is not None
+    assert last["x"] + last["width"] <= close["x"] + close["width"] + 20  # it does not reach beyond the dialog
+    keep(page, "performance-table")
 
 
 def test_runs_were_started_by_the_sensor(page: Page, platform: Platform) -> None:
@@ -150,19 +186,48 @@ def test_checks_were_evaluated(page: Page, platform: Platform) -> None:
 def test_the_report_is_one_page_without_requests(page: Page, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     result = run_demo(tmp_path / "demo", seed=7, report_path=report, report=lambda line: None)
+    summary = result.summary
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
     page.goto(report.as_uri())
     expect(page.get_by_role("heading", name="Signal Assets – demo")).to_be_visible()
-    summary = result.summary
+    sections = [link.text_content() for link in page.get_by_role("navigation").get_by_role("link").all()]
+    assert sections == [
+        *("Prices", "Levels", "Anomalies", "Signals", "Execution", "Performance", "Learning", "Tables of the lake")
+    ]
+    for name in sections:
+        expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
     for table in summary.tables:
-        expect(page.get_by_role("cell", name=table.name, exact=True).first).to_be_visible()
+        expect(page.get_by_role("cell", name=table.name, exact=True)).to_be_visible()
+    instruments = len(load_settings().instruments_by_key)
     images = page.locator("img")
-    assert images.count() >= 2 * 5 + 3  # both profiles of five instruments; anomalies, prices, equity
-    assert all(images.nth(number).evaluate("image => image.naturalWidth") > 300 for number in range(images.count()))
+    assert images.count() == instruments * 3 + PICTURED_SERIES + 1  # price and two profiles each, series, equity
+    for image in images.all():
+        assert image.evaluate("image => image.naturalWidth") > 700
+        assert str(CLOSED.year) in (image.get_attribute("alt") or "")
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-    assert all(line.rows > 0 for line in summary.tables if line.name != "market.feed_gaps")
-    assert summary.walls
-    assert sum(count.by_status.get("validated", 0) for count in summary.signals) > 0
-    assert result.market_minutes > 60
     keep(page, "report", full_page=True)
+    page.set_viewport_size({"width": 420, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    keep(page, "report-narrow")
+    _covers_the_whole_way(result)
+
+
+def _covers_the_whole_way(result: DemoResult) -> None:
+    """Every stage has something to show, and what is printed follows from it."""
+    summary = result.summary
+    assert [line.name for line in summary.tables if line.rows == 0] == ["market.feed_gaps"]
+    assert result.market_minutes > 120
+    assert any(wall.found for wall in summary.walls)
+    score = summary.anomalies.score
+    assert score is not None
+    assert (score.planted >= 10, score.recall > 0.5, score.median_delay < 30) == (True, True, True)
+    signals = {count.strategy: count for count in summary.signals}
+    assert all(sum(count.by_status.values()) > 0 for count in signals.values())
+    crossover = signals["moving_average_crossover"]
+    assert min(crossover.by_status[status] for status in ("validated", "rejected", "duplicate")) > 0
+    assert all(count.emitted == count.by_status["validated"] for count in signals.values())
+    assert summary.failures == []
+    assert sum(count.fills for count in summary.execution) > 0
+    assert summary.records[-1].trades > 0
+    assert any(change.before != change.after for change in summary.thresholds)

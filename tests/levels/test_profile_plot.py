@@ -1,4 +1,3 @@
-import base64
 from io import BytesIO
 
 import numpy as np
@@ -17,7 +16,6 @@ from signal_assets.levels.profile_plot import (
     profile_outline,
     volume_limit,
 )
-from signal_assets.picture import Picture
 
 PROFILE = Profile(np.array([100, 101, 104]), np.array([2, 4, 3]) * SCALE)
 PEAKS = pd.DataFrame(
@@ -95,10 +93,3 @@ def test_an_empty_profile_is_said_not_to_have_volume():
     picture = plot_profile(nothing, SCALE, title="quiet")
     assert picture.startswith(b"\x89PNG")
     assert share_of(picture, VOLUME_COLOUR) == 0
-
-
-def test_markdown_holds_the_picture_itself():
-    picture = plot_profile(PROFILE, SCALE, title="x")
-    text = Picture("trades", "profile", picture).markdown
-    assert text.startswith("![profile](data:image/png;base64,")
-    assert base64.b64decode(text.partition("base64,")[2].removesuffix(")")) == picture

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from signal_assets.canvas import day_number
 from signal_assets.event_time import DAY, HOUR, MINUTE
 from signal_assets.fixed_point import SCALE
 from signal_assets.levels.profile_plot import SUPPORT_COLOUR
@@ -32,12 +31,6 @@ def equity(**accounts):
         for name, values in accounts.items()
     ]
     return pd.concat(frames) if frames else pd.DataFrame({"strategy": [], "time": [], "equity": []})
-
-
-def test_matplotlib_counts_days_alike():
-    from matplotlib.dates import num2date
-
-    assert num2date(day_number(np.array([MIDNIGHT + 90 * MINUTE]))[0]).isoformat() == "2024-10-04T01:30:00+00:00"
 
 
 def test_every_account_has_its_line():

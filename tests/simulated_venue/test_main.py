@@ -13,6 +13,7 @@ import pytest
 from resources.exchange.binance import BinanceSpot
 from resources.exchange.errors import FeedEndedError
 from services.simulated_venue.__main__ import main
+from services.simulated_venue.market_plan import FlowSettings
 from services.simulated_venue.order_flow import OrderFlow
 from signal_assets.instrument import Instrument
 
@@ -36,9 +37,8 @@ async def listen(address: dict[str, str], instrument: Instrument) -> int:
 def test_it_prints_its_address_serves_and_stops(instruments: tuple[Instrument, ...], tmp_path: Path) -> None:
     truth = tmp_path / "truth.json"
     words = ["--seed", "3", "--days", "0.01", "--speed", "max", "--sparse", "--instruments", "BTCFDUSD"]
-    process = subprocess.Popen(
-        [*COMMAND, *words, "--truth", str(truth), "--levels", "60"], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+    words += ["--levels", "60", "--anomalies-per-day", "400"]
+    process = subprocess.Popen([*COMMAND, *words, "--truth", str(truth)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         address = orjson.loads(process.stdout.readline())
@@ -52,8 +52,10 @@ def test_it_prints_its_address_serves_and_stops(instruments: tuple[Instrument, .
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
-    expected = OrderFlow(instruments[:1], seed=3, days=0.01)
-    assert orjson.loads(truth.read_bytes())["end"] == expected.end
+    flow = FlowSettings.sparse(levels_per_side=60, anomalies_per_day=400)
+    expected = OrderFlow(instruments[:1], seed=3, days=0.01, settings=flow).truth()
+    assert expected["anomalies"]
+    assert orjson.loads(truth.read_bytes()) == expected
 
 
 def test_it_ends_by_itself_when_told(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from resources.settings import load_settings
+from signal_assets.anomalies import day_pictures
+from signal_assets.anomalies.day_pictures import anomaly_pictures, most_eventful
+from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS, METRICS
+from signal_assets.event_time import DAY, SECOND
+from tests.lake_rows import frame_of, lake_of
+
+BTC, ETH = "BTCFDUSD.BINANCE", "ETHFDUSD.BINANCE"
+DAY_DRAWN = date(2024, 10, 4)
+MIDNIGHT = 20_000 * DAY
+POINTS = MIDNIGHT + np.arange(-2_100, 600, 10) * SECOND
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return load_settings()
+
+
+def rows_of(instrument, series, *seconds):
+    return [
+        {"instrument": instrument, "series": f"market.{instrument}.{series}", "time": MIDNIGHT + second * SECOND}
+        | {"detector": "ensemble", "severity": "HIGH", "value": 5.0}
+        for second in seconds
+    ]
+
+
+@pytest.fixture
+def lake():
+    noise = np.random.default_rng(3).normal(size=len(POINTS))
+    metrics = [
+        {"instrument": key, "series": f"market.{key}.{series}", "time": time, "value": value}
+        for key, series in ((BTC, "return"), (BTC, "spread"), (ETH, "return"))
+        for time, value in zip(POINTS.tolist(), noise.tolist(), strict=True)
+    ]
+    incident = {"opened": MIDNIGHT - 60 * SECOND, "closed": MIDNIGHT + 300 * SECOND}
+    incidents = [{"instrument": ETH, "series": f"market.{ETH}.return"} | incident]
+    anomalies = [
+        *rows_of(BTC, "return", 20, 30, 40),
+        *rows_of(BTC, "spread", 50),
+        *rows_of(ETH, "return", 60),
+        *rows_of(BTC, "spread", *range(-100, -10, 10)),  # the day before
+    ]
+    return lake_of(
+        {
+            METRICS: frame_of(METRICS, metrics),
+            ANOMALIES: frame_of(ANOMALIES, anomalies),
+            INCIDENTS: frame_of(INCIDENTS, incidents),
+        }
+    )
+
+
+def named(*names):
+    return pd.DataFrame({"instrument": BTC, "series": list(names)}, dtype=object)
+
+
+def test_incidents_count_before_anomalies_and_names_decide_a_tie():
+    incidents, anomalies = named("c", "c", "b", "a"), named("a", "b", "b", "d", "d", "d", "d", "e")
+    found = most_eventful(incidents, anomalies, 10)
+    assert [series for _, series in found] == ["c", "b", "a", "d", "e"]
+    assert most_eventful(named("b", "a"), named(), 2) == [(BTC, "a"), (BTC, "b")]
+    assert most_eventful(named(), named(), 3) == []
+
+
+def test_the_most_eventful_series_of_the_day_are_drawn(lake, settings):
+    pictures = anomaly_pictures(lake, settings, DAY_DRAWN, 2)
+    assert [picture.name for picture in pictures] == [f"market.{ETH}.return", f"market.{BTC}.return"]
+    assert pictures[0].title == f"market.{ETH}.return on 2024-10-04 (anomalies 1, incidents 1)"
+    assert pictures[1].title == f"market.{BTC}.return on 2024-10-04 (anomalies 3, incidents 0)"
+    assert all(picture.png.startswith(b"\x89PNG") for picture in pictures)
+
+
+def test_a_day_on_which_nothing_happened_has_no_picture(lake, settings):
+    assert anomaly_pictures(lake, settings, date(2024, 10, 6), 2) == []
+
+
+def test_only_the_day_is_drawn_in_a_band_that_was_warm_before_it(lake, settings, monkeypatch):
+    drawn = {}
+
+    def keep(metrics, band, anomalies, incidents, title):
+        drawn.update(metrics=metrics, band=band, anomalies=anomalies, incidents=incidents)
+        return b""
+
+    monkeypatch.setattr(day_pictures, "anomaly_picture", keep)
+    anomaly_pictures(lake, settings, DAY_DRAWN, 1)
+    assert drawn["metrics"]["time"].tolist() == POINTS[POINTS > MIDNIGHT].tolist()
+    assert drawn["band"]["time"].tolist() == drawn["metrics"]["time"].tolist()
+    assert drawn["band"]["expected_low"].notna().all()
+    assert set(drawn["anomalies"]["series"]) == {f"market.{ETH}.return"}
+    assert drawn["incidents"]["opened"].tolist() == [MIDNIGHT]  # it opened the day before

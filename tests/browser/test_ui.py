@@ -39,6 +39,8 @@ BESIDE = [*("anomalies", "strategies")]
 """Stages that come after market and before signals, beside others."""
 LONGEST_SECONDS = 240.0
 
+expect.set_options(timeout=30_000)  # a page that waits for its server is not a page that lacks something
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

@@ -218,3 +218,16 @@ def test_a_full_log_is_moved_on_while_its_writer_goes_on(tmp_path: Path) -> None
         "x.log.1": b"3" * 10,
         "x.log.2": b"2" * 10,
     }
+
+
+def test_a_child_may_stand_back_for_the_others(make: Make) -> None:
+    family = "import os, subprocess, sys\nprint(os.nice(0))\nsubprocess.run(['nice'])\n"
+    nice, plain = make("nice", f"import time; time.sleep(0.5)\n{family}", niceness=7), make("plain", family)
+    for child in (nice, plain):
+        child.start()
+        assert child.pid is not None
+        psutil.wait_procs([psutil.Process(child.pid)], timeout=20)
+        assert not child.alive()
+    own = os.nice(0)
+    assert nice.log.read_text().split() == [str(own + 7)] * 2  # itself and what it starts
+    assert plain.log.read_text().split() == [str(own)] * 2

@@ -76,20 +76,21 @@ def test_without_a_truth_alerts_are_only_counted(anomalies, settings):
 
 
 def test_alerts_are_held_against_what_was_planted(anomalies, settings):
-    # Hit after 4 s; hit 10 s after its end, the last moment that counts; missed; ETH was never looked at, nor was BTC
-    # after 1,000 s: neither is counted.
+    # Hit after 4 s; hit 10 s after its end, the last moment that counts; missed; seen only by the point that follows its
+    # end, and missed; ETH was never looked at, nor was BTC after 1,000 s: neither is counted.
     truth = [
         planted("price_spike", 96, 130),
         planted("volume_burst", 280, 300),
         planted("volume_burst", 500, 560),
+        planted("volume_burst", 1, 4),
         planted("price_spike", 96, 130, ETH),
         planted("price_spike", 1_500, 1_560),
     ]
     outcome = anomaly_outcome(anomalies, settings, truth)
     score = outcome.score
-    assert (score.planted, score.found, score.alerts, score.right) == (3, 2, 3, 2)
+    assert (score.planted, score.found, score.alerts, score.right) == (4, 2, 3, 2)
     assert score.median_delay == (4 + 30) / 2
-    assert outcome.kinds == [KindFound("price_spike", 1, 1, 4.0), KindFound("volume_burst", 2, 1, 30.0)]
+    assert outcome.kinds == [KindFound("price_spike", 1, 1, 4.0), KindFound("volume_burst", 3, 1, 30.0)]
 
 
 def test_nothing_planted_is_no_error(anomalies, settings):

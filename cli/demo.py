@@ -38,10 +38,11 @@ def demo(
     if folder.exists() and any(folder.iterdir()) and not (folder / DEMO_FILE).exists():
         raise OptionError(f"--home {folder} holds something else than a demo: name a folder that may be made anew")
 
-    from cli.results import console, print_summary
-    from services.demo import run_demo
-
     with steps("demo") as say:
+        say("loading the code; what is compiled is compiled once, on first use")
+        from cli.results import console, print_summary
+        from services.demo import run_demo
+
         result = run_demo(folder, seed=seed, report_path=report.absolute(), report=say)
     out = console()
     print_summary(out, result.summary)

@@ -44,10 +44,10 @@ def replay(
     load_settings()  # a wrong configuration is said before anything is started
     folder = enter_home(None) / "replays" / name_of(paths) if home is None else enter_home(home)
 
-    from cli.results import console, print_summary
-    from services.replay import run_replay
-
     with steps("replaying") as report:
+        from cli.results import console, print_summary
+        from services.replay import run_replay
+
         result = run_replay(
             folder,
             [path.absolute() for path in paths],

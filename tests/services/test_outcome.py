@@ -76,8 +76,8 @@ def test_without_a_truth_alerts_are_only_counted(anomalies, settings):
 
 
 def test_alerts_are_held_against_what_was_planted(anomalies, settings):
-    # Hit after 4 s; hit 10 s after its end, the last moment that counts; missed; seen only by the point that follows its
-    # end, and missed; ETH was never looked at, nor was BTC after 1,000 s: neither is counted.
+    # Hit after 4 s; hit 10 s after its end, the last moment that counts; missed; seen only by the point that follows
+    # its end, and missed; ETH was never looked at, nor was BTC after 1,000 s: neither is counted.
     truth = [
         planted("price_spike", 96, 130),
         planted("volume_burst", 280, 300),

@@ -134,7 +134,8 @@ def check_derived(market: Market, found: Disturbed) -> None:
     run_days(lake, market.settings, extent)
     days = contents(lake, market.settings)
     assert_equal(dict(found.recomputed), days)
-    assert all(len(rows) >= 20 for rows in days.values())
+    # Not empty; how much more depends on how long the restart takes, during which the replay goes on at its speed.
+    assert all(len(rows) >= 4 for rows in days.values())
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

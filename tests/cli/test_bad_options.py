@@ -29,10 +29,10 @@ def test_replay_refuses_an_absent_file(signals: Callable[..., Result], tmp_path:
     [
         (b"", "is empty"),
         (b"1723161255208000000 {}\n", "gzip"),
-        (gzip.compress(b""), "is empty"),
-        (gzip.compress(b"1723161255208000000 {\n"), "line 1: not JSON"),
-        (gzip.compress(b"yesterday {}\n"), "line 1: does not begin with a receive time"),
-        (gzip.compress(b"".join(b"%d {}" % n for n in range(9_999)))[:-40], "recording.gz"),
+        (gzip.compress(b"", mtime=0), "is empty"),
+        (gzip.compress(b"1723161255208000000 {\n", mtime=0), "line 1: not JSON"),
+        (gzip.compress(b"yesterday {}\n", mtime=0), "line 1: does not begin with a receive time"),
+        (gzip.compress(b"".join(b"%d {}" % n for n in range(9_999)), mtime=0)[:-40], "recording.gz"),
     ],
 )
 def test_replay_refuses_a_bad_recording(
@@ -50,7 +50,7 @@ def test_replay_refuses_a_home_with_live_data(signals: Callable[..., Result], tm
     home.mkdir()
     (home / "purpose.json").write_text(json.dumps({"purpose": "live"}))
     path = tmp_path / "recording.gz"
-    path.write_bytes(gzip.compress(b""))
+    path.write_bytes(gzip.compress(b"", mtime=0))
     assert f"{home} holds live data" in one_error_line(signals("replay", str(path), "--home", str(home)))
 
 

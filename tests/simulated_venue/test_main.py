@@ -69,7 +69,11 @@ def test_it_ends_by_itself_when_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(gzip.compress(b"1 {}")[:-4], "cut off"), (b"", "is empty"), (gzip.compress(b"1 {"), "line 1: not JSON")],
+    [
+        (gzip.compress(b"1 {}", mtime=0)[:-4], "cut off"),
+        (b"", "is empty"),
+        (gzip.compress(b"1 {", mtime=0), "line 1: not JSON"),
+    ],
     ids=["truncated", "empty", "malformed"],
 )
 def test_a_broken_recording_ends_it_with_one_line(tmp_path: Path, content: bytes, reason: str) -> None:

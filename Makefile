@@ -10,6 +10,8 @@ BROWSER = $(shell command -v chromium || command -v chromium-browser || command 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The locks are complete and hashed: nothing is left to resolve, and Python compiles what it imports.
 INSTALL := $(PIP) install --require-hashes --no-deps --no-compile
+# Every process of the platform imports a thousand modules: without bytecode on disk each compiles them anew.
+unexport PYTHONDONTWRITEBYTECODE
 CODE := signal_assets resources jobs sensors services cli benchmarks tests
 
 .DEFAULT_GOAL := help

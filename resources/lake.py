@@ -75,11 +75,22 @@ class LakeTransaction(Protocol):
             If a row of ``frame`` lies outside the window or the instruments.
         """
 
+    def extend(self, table: Table, frame: pd.DataFrame, window: Window, instruments: Sequence[str]) -> int:
+        """Add these instruments' rows of a window behind the table's progress, where none can be; returns how many.
+
+        Moving the progress in the same transaction is what makes it true, whoever else writes.
+
+        Raises
+        ------
+        LakeError
+            If a row of ``frame`` lies outside the window or the instruments.
+        """
+
     def progress(self, asset: str, scope: str) -> Progress | None:
         """How far ``asset`` has come, read inside the transaction."""
 
     def advance(self, asset: str, scope: str, expected: Progress | None, new: Progress) -> None:
-        """Move progress by compare-and-set.
+        """Move progress by compare-and-set, at the latest when the transaction ends.
 
         Raises
         ------
@@ -90,11 +101,8 @@ class LakeTransaction(Protocol):
     def keep_state(self, state: State) -> None:
         """Keep a fold's state: in the place of the one rolling state, or of that of the same day's end."""
 
-    def offset(self, stream: str) -> Offset | None:
-        """How far ``stream`` has been read, read inside the transaction."""
-
     def move_offset(self, stream: str, expected: Offset | None, new: Offset) -> None:
-        """Move an offset by compare-and-set.
+        """Move an offset by compare-and-set, at the latest when the transaction ends.
 
         Raises
         ------
@@ -146,6 +154,7 @@ class Lake(Protocol):
 
     def progress(self, asset: str, scope: str) -> Progress | None:
         """How far ``asset`` has come for ``scope``; None before its first write."""
+        return self.progresses(scope).get(asset)
 
     def progresses(self, scope: str) -> Mapping[str, Progress]:
         """How far each asset that has written for ``scope`` has come, in one read: they may be many."""
@@ -155,6 +164,10 @@ class Lake(Protocol):
 
     def offset(self, stream: str) -> Offset | None:
         """How far ``stream`` has been taken in; None before the first entry."""
+        return self.offsets([stream]).get(stream)
+
+    def offsets(self, streams: Sequence[str]) -> Mapping[str, Offset]:
+        """How far each of these streams has been taken in, in one read; without those that have not."""
 
 
 class LakeSource(Protocol):

@@ -207,10 +207,6 @@ class MemoryLake(Lake):
         """Id of the newest snapshot: transactions so far."""
         return self._snapshot
 
-    def progress(self, asset: str, scope: str) -> Progress | None:
-        """How far ``asset`` has come; None before its first write."""
-        return self._progress.get((asset, scope))
-
     def progresses(self, scope: str) -> dict[str, Progress]:
         """How far each asset that has written for ``scope`` has come."""
         return {asset: progress for (asset, known), progress in self._progress.items() if known == scope}
@@ -219,9 +215,9 @@ class MemoryLake(Lake):
         """The rolling state of a fold, or that of a day's end; None if there is none."""
         return self._states.get((fold, scope, day_end))
 
-    def offset(self, stream: str) -> Offset | None:
-        """How far ``stream`` has been taken in; None before the first entry."""
-        return self._offsets.get(stream)
+    def offsets(self, streams: Sequence[str]) -> dict[str, Offset]:
+        """How far each of these streams has been taken in; without those that have not."""
+        return {stream: self._offsets[stream] for stream in streams if stream in self._offsets}
 
     def branch(self) -> "MemoryLake":
         """A lake of its own that begins with these rows; they are copied only where it writes."""
@@ -282,6 +278,13 @@ class MemoryLakeTransaction:
         self._written.append(_Written(table, rows, window, tuple(instruments)))
         return len(rows)
 
+    def extend(self, table: Table, frame: pd.DataFrame, window: Window, instruments: Sequence[str]) -> int:
+        """Add these instruments' rows of a window behind the table's progress."""
+        held = self._lake.read(table, start=window.start, end=window.end, instruments=instruments)
+        if len(held):
+            raise LakeError(f"{table.name} has {len(held)} rows in {window} already, behind its progress")
+        return self.replace(table, frame, window, instruments)
+
     def progress(self, asset: str, scope: str) -> Progress | None:
         """How far ``asset`` has come, inside this transaction."""
         return self._progress.get((asset, scope), self._lake.progress(asset, scope))
@@ -297,13 +300,9 @@ class MemoryLakeTransaction:
         """Keep a fold's state: in the place of the one rolling state, or of that of the same day's end."""
         self._states.append(state)
 
-    def offset(self, stream: str) -> Offset | None:
-        """How far ``stream`` has been taken in, inside this transaction."""
-        return self._offsets.get(stream, self._lake.offset(stream))
-
     def move_offset(self, stream: str, expected: Offset | None, new: Offset) -> None:
         """Move an offset by compare-and-set."""
-        found = self.offset(stream)
+        found = self._offsets.get(stream, self._lake.offset(stream))
         if found != expected:
             raise StaleExpectationError(f"offset of {stream} is {found}, this run expected {expected}")
         self._offsets[stream] = new

@@ -227,7 +227,7 @@ class Settings(BaseSettings):
     reconcile_interval_seconds: int = Field(default=300, ge=1, le=86_400)
     dead_feed_seconds: int = Field(default=10, ge=1, le=3_600)
     sensor_interval_seconds: int = Field(default=5, ge=1, le=3_600)
-    strategic_interval_seconds: int = Field(default=300, ge=10, le=300)
+    strategic_interval_seconds: int = Field(default=300, ge=5, le=300)
     venue: VenueSettings = VenueSettings()
     levels: LevelSettings = LevelSettings()
     anomalies: AnomalySettings = AnomalySettings()

@@ -42,7 +42,7 @@ FLOW: Final = (
     *("--diff-milliseconds", "2000", "--trades-per-second", "1", "--levels", "400"),
     *("--anomalies-per-day", "48"),
 )
-STRATEGIC_SECONDS: Final = 10
+STRATEGIC_SECONDS: Final = 5
 PICTURED_SERIES: Final = 4
 PARTITION_TAG: Final = "dagster/partition"
 FORWARD: Final = tuple(table for table in TABLES if table.stage != LEARNING_STAGE)
@@ -66,7 +66,7 @@ class DemoResult:
 
 
 def run_demo(home: Path, *, seed: int, report_path: Path, report: Callable[[str], None] = print) -> DemoResult:
-    """Start the platform on an empty home, let the market run, recompute its days, write the page, stop.
+    """Start the platform on an empty home, let the market run, recompute its closed day, write the page, stop.
 
     Raises
     ------
@@ -98,12 +98,11 @@ def run_demo(home: Path, *, seed: int, report_path: Path, report: Callable[[str]
             runs = _Runs(platform, lake, settings, report)
             try:
                 runs.wait_for_forward(CLOSED)
-                runs.wait_for(runs.recompute(CLOSED))
+                recomputed = runs.recompute(CLOSED)
                 runs.wait_for_forward(NEWEST)
-                last = runs.recompute(NEWEST)
-                pictures = _pictures_of_closed_day(lake, settings)  # which nothing changes any more
-                runs.wait_for(last)
+                runs.wait_for(recomputed)
                 report("counting and drawing")
+                pictures = _pictures_of_closed_day(lake, settings)
                 summary = summarize(lake, settings, Planted.read([truth]))
                 keys = tuple(settings.instruments_by_key)
                 pictures = replace(pictures, profiles=profile_pictures(lake, settings, NEWEST, keys))

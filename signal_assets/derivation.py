@@ -126,8 +126,9 @@ def forward(
     """
     began = time.perf_counter()
     done = WorkDone()
-    first = _require_inputs(lake, derivation, group, end)
-    before = lake.progress(derivation.asset, group)
+    progresses = lake.progresses(group)
+    first = _require_inputs(derivation, group, end, progresses)
+    before = progresses.get(derivation.asset)
     origin = before.origin if before is not None else first
     position = before.progress if before is not None else first
     keys = scope_of(instruments)
@@ -136,7 +137,7 @@ def forward(
         rows = compute(lake, derivation, window, instruments, late=False)
         after = Progress(origin, window.end)
         with lake.transaction(asset=derivation.asset, run_id=run_id) as unit:
-            written = unit.replace(derivation.table, rows, window, keys) if window.holds(derivation.grid) else 0
+            written = unit.extend(derivation.table, rows, window, keys) if window.holds(derivation.grid) else 0
             unit.advance(derivation.asset, group, before, after)
         before = after
         done.add(derivation.table, rows, written)
@@ -160,7 +161,7 @@ def recompute_day(
     """
     began = time.perf_counter()
     window = Window.of_day(day)
-    first = _require_inputs(lake, derivation, group, window.end)
+    first = _require_inputs(derivation, group, window.end, lake.progresses(group))
     rows = compute(lake, derivation, window, instruments, late=True)
     done = WorkDone(windows=1, start=window.start, end=window.end)
     with lake.transaction(asset=derivation.asset, run_id=run_id) as unit:
@@ -175,10 +176,9 @@ def recompute_day(
     return done
 
 
-def _require_inputs(lake: Lake, derivation: Derivation, group: str, end: int) -> int:
+def _require_inputs(derivation: Derivation, group: str, end: int, progresses: Mapping[str, Progress]) -> int:
     """Check that every input is complete up to ``end``; returns where the group's history begins."""
     origins = []
-    progresses = lake.progresses(group)
     for item in derivation.inputs:
         progress = progresses.get(asset_name(item.table))
         if progress is None or progress.progress < end:

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from resources.lake import Lake, LakeTransaction, Progress, State
+from resources.lake import Lake, Progress, State
 from signal_assets.derivation import Input, NotCompleteError, WorkDone, asset_name, scope_of
 from signal_assets.event_time import DAY, MINUTE, day_end, day_start, floor_to, iso
 from signal_assets.instrument import Instrument
@@ -125,8 +125,9 @@ def forward_fold(
         If another run moved the same progress meanwhile.
     """
     began = time.perf_counter()
-    first = require_inputs(lake, fold, group, end)
-    before = lake.progress(asset_name(fold.tables[0]), group)
+    progresses = lake.progresses(group)
+    first = require_inputs(fold, group, end, progresses)
+    before = progresses.get(asset_name(fold.tables[0]))
     origin = before.origin if before is not None else first
     position = before.progress if before is not None else first
     done = {table: WorkDone(start=position, end=max(position, end)) for table in fold.tables}
@@ -139,7 +140,7 @@ def forward_fold(
         begin = window.end
         after = Progress(origin, window.end)
         with lake.transaction(asset=asset_name(fold.tables[0]), run_id=run_id) as unit:
-            _write(unit, fold, group, instruments, window, made, {"run_id": run_id, "snapshot_id": snapshot}, done)
+            _write(unit.extend, fold, instruments, window, made, {"run_id": run_id, "snapshot_id": snapshot}, done)
             if window.end % DAY == 0:
                 unit.keep_state(State(fold.name, group, "day_end", window.end, encode_state(stepper.machine.state())))
             if made.checkpoint is not None:
@@ -171,8 +172,9 @@ def recompute_day_fold(
     """
     began = time.perf_counter()
     window = Window.of_day(day)
-    first = min(require_inputs(lake, fold, group, window.end), window.end - 1)
-    known = lake.progress(asset_name(fold.tables[0]), group)
+    progresses = lake.progresses(group)
+    first = min(require_inputs(fold, group, window.end, progresses), window.end - 1)
+    known = progresses.get(asset_name(fold.tables[0]))
     origin = known.origin if known is not None else first
     state = lake.state(fold.name, group, window.start)
     if origin < window.start and state is None:
@@ -186,7 +188,7 @@ def recompute_day_fold(
     day_end = encode_state(stepper.machine.state())
     done = {table: WorkDone(windows=1, start=window.start, end=window.end) for table in fold.tables}
     with lake.transaction(asset=asset_name(fold.tables[0]), run_id=run_id) as unit:
-        _write(unit, fold, group, instruments, window, made, {"run_id": run_id, "snapshot_id": snapshot}, done)
+        _write(unit.replace, fold, instruments, window, made, {"run_id": run_id, "snapshot_id": snapshot}, done)
         for table in fold.tables:
             before = unit.progress(asset_name(table), group)
             if before is None or before.progress < window.end:
@@ -246,9 +248,8 @@ def _window_rows(
 
 
 def _write(
-    unit: LakeTransaction,
+    put: Callable[[Table, pd.DataFrame, Window, Sequence[str]], int],
     fold: Fold,
-    group: str,
     instruments: Sequence[Instrument],
     window: Window,
     made: _Made,
@@ -263,13 +264,12 @@ def _write(
         for column in table.columns if len(rows) else ():
             if column.operational:
                 rows[column.name] = operational[column.name]
-        done[table].add(table, rows, unit.replace(table, rows, window, keys))
+        done[table].add(table, rows, put(table, rows, window, keys))
 
 
-def require_inputs(lake: Lake, fold: Fold, group: str, end: int) -> int:
+def require_inputs(fold: Fold, group: str, end: int, progresses: Mapping[str, Progress]) -> int:
     """Check that every input is complete up to ``end``; returns where the group's history begins."""
     origins = []
-    progresses = lake.progresses(group)
     for item in fold.inputs:
         progress = progresses.get(asset_name(item.table))
         if progress is None or progress.progress < end:

@@ -204,8 +204,9 @@ class EngineStart:
     def _read_lake(self, engine: GroupEngine, progress: Progress) -> None:
         """Hand in what the lake holds behind the engine's watermarks, part by part."""
         ends = {}
+        offsets = self.lake.offsets([market_features(instrument) for instrument in self.resume])
         for instrument in self.resume:
-            offset = self.lake.offset(market_features(instrument))
+            offset = offsets.get(market_features(instrument))
             # All rows of a stream up to its offset are there; a run's end lies behind no offset.
             ends[instrument] = max(progress.progress, offset.last_id if offset is not None else 0)
         columns, part = self._columns(), max(ROWS_AT_ONCE // len(ends) * SECOND, MINUTE)

@@ -72,10 +72,11 @@ def take_in(lake: Lake, streams: MarketStreams, raw: RawTable, group: str, *, en
     generation = streams.generation()
     if generation is None:
         raise LakeError(f"{raw.asset}: no live lane has written to this Redis yet")
+    committed = lake.offsets(list(raw.stream_keys.values()))
     cursors = [
         cursor
         for key in raw.stream_keys.values()
-        if (cursor := _Cursor.at(lake, streams, key, generation, done)) is not None
+        if (cursor := _Cursor.at(streams, key, committed.get(key), generation, done)) is not None
     ]
     before = lake.progress(raw.asset, group)
     origin = before.origin if before is not None else day_start(end)
@@ -111,11 +112,12 @@ class _Cursor:
     exhausted: bool = False
 
     @classmethod
-    def at(cls, lake: Lake, streams: MarketStreams, key: str, generation: str, done: WorkDone) -> "_Cursor | None":
+    def at(
+        cls, streams: MarketStreams, key: str, committed: Offset | None, generation: str, done: WorkDone
+    ) -> "_Cursor | None":
         tail = streams.tail(key)
         if tail is None:
             return None
-        committed = lake.offset(key)
         return cls(key, tail, committed, _position(committed, generation, tail, key, done))
 
     def read(self, streams: MarketStreams, count: int) -> list[StreamEntry]:

@@ -308,3 +308,22 @@ def test_the_snapshot_counts_what_was_committed(lake: Lake) -> None:
         unit.append(TRADES, trades((1, MIDNIGHT + 5)))
     assert lake.snapshot() == unit.snapshot_id
     assert lake.snapshot() > before
+
+
+def test_what_moves_twice_in_a_transaction_is_compared_with_what_was_there_before(lake: Lake) -> None:
+    with lake.transaction(asset="market/trades", run_id="a") as unit:
+        unit.move_offset("s", None, Offset("g", 1))
+        unit.move_offset("s", Offset("g", 1), Offset("g", 2))
+        unit.move_offset("t", None, Offset("g", 7))
+    assert lake.offsets(["s", "t", "u"]) == {"s": Offset("g", 2), "t": Offset("g", 7)}
+
+    def move(*moves: tuple[str, int, int]) -> None:
+        with lake.transaction(asset="market/trades", run_id="b") as unit:
+            for stream, expected, new in moves:
+                unit.move_offset(stream, Offset("g", expected), Offset("g", new))
+
+    with pytest.raises(StaleExpectationError, match="offset of s"):
+        move(("s", 2, 3), ("s", 2, 4))
+    with pytest.raises(StaleExpectationError, match="offset of t"):
+        move(("s", 2, 3), ("t", 6, 8))
+    assert lake.offsets(["s", "t"]) == {"s": Offset("g", 2), "t": Offset("g", 7)}

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -34,12 +34,12 @@ from signal_assets.performance.day_pictures import equity_pictures, price_pictur
 from signal_assets.stage_tables import TABLES
 from signal_assets.window import Window
 
-START: Final = "2025-01-06T22:00:00"
-DAYS: Final = 2.4 / 24
-"""Two hours before a midnight, which momentum needs, since it looks back a hundred minutes; and a little beyond it."""
+START: Final = "2025-01-06T22:15:00"
+DAYS: Final = 1.9 / 24
+"""Up to a midnight as long as momentum needs, which looks back a hundred minutes; and a little beyond it."""
 CLOSED, NEWEST = date(2025, 1, 6), date(2025, 1, 7)
 FLOW: Final = (
-    *("--diff-milliseconds", "2000", "--trades-per-second", "1", "--levels", "400"),
+    *("--diff-milliseconds", "3000", "--trades-per-second", "1", "--levels", "250"),
     *("--anomalies-per-day", "48"),
 )
 STRATEGIC_SECONDS: Final = 5
@@ -100,12 +100,17 @@ def run_demo(home: Path, *, seed: int, report_path: Path, report: Callable[[str]
                 runs.wait_for_forward(CLOSED)
                 recomputed = runs.recompute(CLOSED)
                 runs.wait_for_forward(NEWEST)
+                keys = tuple(settings.instruments_by_key)
+                profiles = profile_pictures(lake, settings, NEWEST, keys)
                 runs.wait_for(recomputed)
                 report("counting and drawing")
-                pictures = _pictures_of_closed_day(lake, settings)
                 summary = summarize(lake, settings, Planted.read([truth]))
-                keys = tuple(settings.instruments_by_key)
-                pictures = replace(pictures, profiles=profile_pictures(lake, settings, NEWEST, keys))
+                pictures = Pictures(
+                    prices=price_pictures(lake, settings, CLOSED, keys),
+                    profiles=profiles,
+                    anomalies=anomaly_pictures(lake, settings, CLOSED, PICTURED_SERIES),
+                    equity=equity_pictures(lake, settings, CLOSED),
+                )
                 result = DemoResult(summary, market_minutes(summary.tables), time.perf_counter() - began)
                 _write_page(report_path, result, pictures, keys, seed)
             finally:
@@ -166,14 +171,6 @@ def forward_progress(lake: Lake, group: str) -> int | None:
     progresses = lake.progresses(group)
     known = [progresses[name].progress for name in map(asset_name, FORWARD) if name in progresses]
     return min(known) if len(known) == len(FORWARD) else None
-
-
-def _pictures_of_closed_day(lake: DuckLake, settings: Settings) -> Pictures:
-    return Pictures(
-        prices=price_pictures(lake, settings, CLOSED, settings.instruments_by_key),
-        anomalies=anomaly_pictures(lake, settings, CLOSED, PICTURED_SERIES),
-        equity=equity_pictures(lake, settings, CLOSED),
-    )
 
 
 def _write_page(path: Path, result: DemoResult, pictures: Pictures, instruments: Sequence[str], seed: int) -> None:

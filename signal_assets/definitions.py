@@ -4,22 +4,26 @@ Belongs here: which assets, checks, jobs, sensors, schedules and resources there
 them does.
 """
 
+import threading
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from dagster import Definitions, in_process_executor
 
 from jobs.asset_jobs import LEARNING_STAGE, STRATEGIC_STAGE, asset_jobs
 from jobs.maintenance import maintenance_job
 from resources.dagster_resources import KeysResource, LakeResource, SettingsResource, StreamsResource
 from resources.failure_log import RedisFailureLog
+from resources.lake import LakeError
 from sensors.failure_sensor import failure_sensor
 from sensors.schedules import day_close_schedule, learning_schedule, maintenance_schedule
 from sensors.stream_sensor import strategic_sensor, stream_sensor
 from signal_assets.aggregates.assets import aggregate_assets
 from signal_assets.aggregates.checks import aggregate_checks
 from signal_assets.anomalies.assets import anomaly_assets
+from signal_assets.canvas import Canvas
 from signal_assets.derivation import asset_name
 from signal_assets.execution.assets import execution_assets
 from signal_assets.learning.assets import in_force_spec, learning_assets
@@ -33,6 +37,8 @@ from signal_assets.signals.checks import signal_checks
 from signal_assets.stage_tables import TABLES
 from signal_assets.strategies.assets import strategy_assets
 from signal_assets.table_checks import schema_check
+
+log = structlog.get_logger(__name__)
 
 # Window tables take any range of days at once and folds a day at a time; a job that holds both goes by the day.
 warnings.filterwarnings("ignore", message="Asset job .* materializes assets with varying BackfillPolicies")
@@ -82,6 +88,19 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
         resources=resources,
         executor=in_process_executor,
     )
+
+
+def warm_up() -> None:
+    """Let a worker's process pay, while it waits for its first run, for what that run would wait for."""
+    threading.Thread(target=_open_what_runs_need, name="warm-up", daemon=True).start()
+
+
+def _open_what_runs_need() -> None:
+    Canvas("nothing yet")
+    try:
+        LakeResource().open().ensure(TABLES)
+    except LakeError as error:
+        log.warning("warm_up", error=str(error))  # the run itself will say so again, and try again
 
 
 definitions = build_defs()

@@ -217,6 +217,7 @@ def test_a_day_run_takes_late_rows_in_and_its_checks_pass(location: Location) ->
     assert len(picture) > 10_000  # a PNG, inlined
 
 
+@pytest.mark.slow
 def test_a_day_that_is_not_over_is_refused_in_one_line(location: Location) -> None:
     location.record(range(1))
     assert location.forward(MIDNIGHT + MINUTE).success
@@ -259,6 +260,7 @@ def test_a_back_fill_covers_a_range_in_one_run(location: Location) -> None:
     assert metadata["windows"].value == 2
 
 
+@pytest.mark.slow
 def test_a_lost_redis_is_noticed_and_nothing_is_doubled(location: Location) -> None:
     location.record(range(1))
     assert location.forward(MIDNIGHT + MINUTE).success

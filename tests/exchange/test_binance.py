@@ -224,6 +224,7 @@ async def test_a_snapshot_carries_the_position() -> None:
     assert dict(seen[0].query) == {"symbol": "BTCUSDT", "limit": "5000"}
 
 
+@pytest.mark.slow
 async def test_the_exchange_wish_for_patience_is_honoured() -> None:
     busy = web.Response(status=429, headers={"Retry-After": "1"})
     async with (

@@ -229,6 +229,7 @@ def test_ducklake_refuses_a_table_that_changed(addresses: Addresses) -> None:
     again.close()
 
 
+@pytest.mark.slow
 def test_the_write_lock_has_a_time_out_and_readers_never_wait(addresses: Addresses) -> None:
     writer, other = DuckLake(addresses), DuckLake(addresses, lock_timeout=0.2)
     writer.ensure(TABLES)

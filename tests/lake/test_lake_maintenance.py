@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from resources.duck_lake import INLINED_ROWS, DuckLake
 from resources.lake_maintenance import maintain
@@ -16,6 +17,7 @@ def parquet_files(addresses: Addresses) -> list[Path]:
     return sorted(Path(addresses.lake_path).rglob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_rows_survive_and_files_shrink(addresses: Addresses) -> None:
     lake = DuckLake(addresses)
     lake.ensure([TRADES])

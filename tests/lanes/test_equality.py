@@ -82,6 +82,7 @@ def test_the_recording_fills_every_table(recorded: tuple[RawRows, Settings]) -> 
     check_minima(*recorded, MINIMA_OF_THE_RECORDING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [10 * SECOND, MINUTE])
 def test_the_recording_in_even_windows(recorded: tuple[RawRows, Settings], step: int) -> None:
     raw, settings = recorded

@@ -254,6 +254,7 @@ async def test_feed_is_not_read_while_too_much_waits_for_rest(outbox: Outbox, wa
     assert len(ingest.calls) == 19_999 + 2
 
 
+@pytest.mark.slow
 async def test_silent_feed_is_marked_dead_by_the_venues_clock_and_left(outbox: Outbox, wait_until: WaitUntil) -> None:
     ingest = Ingest()
     feed = Feed(([b"1"], None), ([b"2"], None))

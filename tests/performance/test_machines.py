@@ -26,6 +26,7 @@ def same(one, other):
     return repr(one) == repr(other)  # NaN is NaN, and every bit of a float shows
 
 
+@pytest.mark.slow
 @both
 @light
 @given(history=histories(), cuts=st.sets(st.integers(0, 14)))

@@ -44,6 +44,7 @@ def test_a_connection_is_kept_from_one_statement_to_the_next(
     assert server_says("min(pid)") == before
 
 
+@pytest.mark.slow
 def test_a_database_that_went_away_is_found_again(
     storage: DagsterPostgresStorage, server_says: Callable[[str], int]
 ) -> None:

@@ -96,6 +96,7 @@ def test_a_full_disk_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert found(tmp_path)["disk"] == (False, f"only 0.9 GiB free at {tmp_path}: 2 GiB are the least")
 
 
+@pytest.mark.slow
 def test_an_exchange_that_answers(tmp_path: Path, venue: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNAL_VENUE__REST_URL", venue)
     checks = found(tmp_path)
@@ -104,6 +105,7 @@ def test_an_exchange_that_answers(tmp_path: Path, venue: str, monkeypatch: pytes
     assert checks["clock"][0], checks["clock"]
 
 
+@pytest.mark.slow
 def test_filters_that_differ_are_named(tmp_path: Path, venue: str, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "signals.yaml"
     text = (ROOT / "config" / "signals.yaml").read_text("utf-8")
@@ -113,6 +115,7 @@ def test_filters_that_differ_are_named(tmp_path: Path, venue: str, monkeypatch: 
     assert found(tmp_path)["exchange"] == (False, "BTCFDUSD.BINANCE: the exchange says tick 0.01, lot 1e-05")
 
 
+@pytest.mark.slow
 def test_a_wrong_clock_is_noticed(tmp_path: Path, venue: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNAL_VENUE__REST_URL", venue)
     real = health_checks.time.time_ns

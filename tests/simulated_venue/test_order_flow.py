@@ -168,6 +168,7 @@ def test_the_cycle_stays_within_a_small_band_but_for_planted_spikes(sparse: Mess
     assert 0.007 < max(map(abs, planted)) < 0.0115  # 1 % away for a moment
 
 
+@pytest.mark.slow
 def test_instruments_move_together(sparse: Messages) -> None:
     prices: dict[str, dict[int, float]] = {"BTCFDUSD": {}, "ETHFDUSD": {}}
     for message in sparse:

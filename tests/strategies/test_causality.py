@@ -68,6 +68,7 @@ def test_what_is_still_to_come_changes_no_row(case, seed, cut):
     check_prefix(CASES[case], random_market(seed), whole(case, seed), cut)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @given(seed=st.sampled_from(MARKETS), cuts=st.lists(MOMENTS, min_size=1, max_size=6))
 @settings(max_examples=10, deadline=None)

@@ -7,7 +7,7 @@ message means (``signal_assets/market/ingest``), the venue's JSON (``resources/e
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from types import MappingProxyType
@@ -164,7 +164,7 @@ class VenueLane:
             for task in (*self._tasks, *([watch] if watch else [])):
                 task.cancel()
             self._take_received()
-            self._drain(self.instruments, time.perf_counter())
+            self._drain(time.perf_counter())
             self.state = "ended" if self.state == "ended" else "stopped"
 
     async def _connect_again_and_again(self) -> None:
@@ -185,7 +185,7 @@ class VenueLane:
             self.error = reason
             self._measurements.disconnections += 1
             self._ingest.disconnected()
-            self._drain(self.instruments, time.perf_counter())
+            self._drain(time.perf_counter())
             if time.monotonic() - started > HEALTHY_CONNECTION_SECONDS:
                 backoff = FIRST_BACKOFF
             seconds = backoff * random.uniform(0.5, 1.0)  # noqa: S311 – jitter
@@ -279,7 +279,7 @@ class VenueLane:
         self._last_message = time.monotonic()
         if newest is not None:
             self._note_clock(newest)
-        self._drain(self.instruments, since)
+        self._drain(since)
         for instrument, event_time, line in self.feed.drain_remarks():
             measurements.quality_events += 1
             self._outbox.add_other(quality_event(instrument, event_time, "level_refused", line))
@@ -296,8 +296,8 @@ class VenueLane:
         line = " ".join(reason.split())
         self._outbox.add_other(dead_letter(line, self.settings.venue, raw, received_ns // 1_000))
 
-    def _drain(self, instruments: Iterable[str], since: float) -> None:
-        for instrument in instruments:
+    def _drain(self, since: float) -> None:
+        for instrument in self._ingest.touched():
             output: Output = self._ingest.drain(instrument)
             if output.trades:
                 self._last_trade_ids[instrument] = output.trades[-1][1]
@@ -342,7 +342,7 @@ class VenueLane:
             self._ingest.answer_snapshot(request, answer)
         elif isinstance(request, TradesRequest) and isinstance(answer, list):
             self._ingest.answer_trades(request, answer)
-        self._drain((request.instrument,), time.perf_counter())
+        self._drain(time.perf_counter())
         self._request()
 
     async def _fetch(self, request: SnapshotRequest | TradesRequest) -> DepthSnapshot | list[Trade]:
@@ -365,7 +365,7 @@ class VenueLane:
         self._ingest.end_of_recording()
         self._request()
         await self._answers()
-        self._drain(self.instruments, time.perf_counter())
+        self._drain(time.perf_counter())
         await self._outbox.flush()
         self.state = "ended"
         log.info("end of recording", venue=self.settings.venue, messages=self._measurements.messages)
@@ -424,5 +424,5 @@ class VenueLane:
                 self._kill_reader = True
                 self._arrived.set()
             self._ingest.dead_feed(self._now() - self.settings.lateness)
-            self._drain(self.instruments, time.perf_counter())
+            self._drain(time.perf_counter())
             self._request()

@@ -78,6 +78,7 @@ class VenueIngest:
             instrument.key: InstrumentIngest(instrument, settings, resume.get(instrument.key), self._requests)
             for instrument in instruments
         }
+        self._touched: set[str] = set()
         self._quiet_delay = settings.quiet_after + settings.lateness
         self._grid = settings.grid
         self._clock = NEVER
@@ -96,6 +97,7 @@ class VenueIngest:
         ingest = self._instruments.get(message.instrument)
         if ingest is None:
             return
+        self._touched.add(message.instrument)
         if not (0 <= clock <= LATEST_TIME and 0 <= message.event_time <= LATEST_TIME):
             ingest.refuse(clock)
             return
@@ -120,15 +122,18 @@ class VenueIngest:
 
     def answer_snapshot(self, request: SnapshotRequest, snapshot: DepthSnapshot) -> None:
         """Hand in the answer of REST; an answer that nothing waits for is ignored."""
+        self._touched.add(request.instrument)
         self._instruments[request.instrument].answer_snapshot(request, snapshot, self._clock)
 
     def answer_trades(self, request: TradesRequest, trades: Sequence[Trade]) -> None:
         """Hand in the answer of REST; an answer that nothing waits for is ignored."""
         sound = [trade for trade in trades if 0 <= trade.event_time <= LATEST_TIME]
+        self._touched.add(request.instrument)
         self._instruments[request.instrument].answer_trades(request, sound, self._clock)
 
     def fail(self, request: SnapshotRequest | TradesRequest, reason: str) -> None:
         """REST gave up: go on without a book until the next multiple of 5 s, or with trades missing."""
+        self._touched.add(request.instrument)
         self._instruments[request.instrument].fail(request, reason, self._clock)
 
     def disconnected(self) -> None:
@@ -137,14 +142,22 @@ class VenueIngest:
 
     def dead_feed(self, time: int) -> None:
         """Close the grid up to ``time`` (our clock, µs) without rows."""
+        self._touched.update(self._instruments)
         for ingest in self._instruments.values():
             ingest.receive(DeadFeed(time), self._clock)
 
     def end_of_recording(self) -> None:
         """Close everything; the watermark of all instruments becomes the end of the newest clock's day."""
         if self._clock != NEVER:
+            self._touched.update(self._instruments)
             for ingest in self._instruments.values():
                 ingest.receive(EndOfRecording(self._clock), self._clock)
+
+    def touched(self) -> list[str]:
+        """Instruments that may have produced something since the last call; the others have nothing to drain."""
+        touched = [key for key in self._instruments if key in self._touched]
+        self._touched.clear()
+        return touched
 
     def drain(self, instrument: str) -> Output:
         """Rows of one instrument produced since the last call, in order."""
@@ -159,6 +172,7 @@ class VenueIngest:
     def _connected(self, clock: int) -> None:
         # Of all instruments: a silent one must not be closed by the venue's clock before its trades are there.
         self._connecting = False
+        self._touched.update(self._instruments)
         for ingest in self._instruments.values():
             ingest.receive(Reconnected(clock), self._clock)
 
@@ -172,6 +186,7 @@ class VenueIngest:
         return True
 
     def _close_quiet(self) -> None:
+        self._touched.update(self._instruments)
         for ingest in self._instruments.values():
             ingest.close_quiet(self._clock)
         passed = self._clock - self._quiet_delay

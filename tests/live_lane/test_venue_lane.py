@@ -118,6 +118,9 @@ class Ingest:
         self.calls.append("end")
         self.watermark = START + 86_400 * SECOND
 
+    def touched(self) -> list[str]:
+        return [KEY]
+
     def drain(self, instrument: str) -> Output:
         watermark, self.watermark = self.watermark, None
         return Output([], [], [], [], watermark, "", [])

@@ -79,6 +79,28 @@ def rows_of(output: Output) -> tuple[object, ...]:
     return (output.trades, output.features, output.depth_snapshots, output.feed_gaps, output.quality)
 
 
+@settings(max_examples=60, deadline=None)
+@given(messages=st.lists(ANYTHING, max_size=30), ending=st.sampled_from(["nothing", "dead_feed", "end_of_recording"]))
+def test_who_was_not_touched_has_nothing_to_drain(messages: list[DepthUpdate | Trade], ending: str) -> None:
+    ingest = VenueIngest([ONE, TWO], SETTINGS)
+    for message in [*messages, None]:
+        if message is not None:
+            ingest.receive(message)
+        elif ending == "dead_feed":
+            ingest.dead_feed(START + 30 * SECOND)
+        elif ending == "end_of_recording":
+            ingest.end_of_recording()
+        for request in ingest.requests():
+            ingest.fail(request, "no answer")
+        touched = ingest.touched()
+        assert touched == [key for key in (ONE.key, TWO.key) if key in touched]
+        for key in {ONE.key, TWO.key} - set(touched):
+            output = ingest.drain(key)
+            assert (rows_of(output), output.watermark) == (rows_of(Output()), None)
+        for key in touched:
+            ingest.drain(key)
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS, faults=SEEDS, delays=DELAYS, cut=st.floats(0, 1))
 def test_rows_do_not_depend_on_how_fast_rest_answers(seed: int, faults: int, delays: list[int], cut: float) -> None:

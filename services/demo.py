@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 from dagster import DagsterRunStatus
 from dagster_graphql import DagsterGraphQLClient
 
-from jobs.asset_jobs import LEARNING_STAGE
+from jobs.asset_jobs import LEARNING, LEARNING_STAGE
 from resources.duck_lake import DuckLake, process_lake
 from resources.lake import Lake
-from resources.run_queues import BACKFILL
 from resources.settings import Settings, load_settings
 from services.platform.environment import exports
 from services.platform.platform import Platform
@@ -66,7 +65,7 @@ class DemoResult:
 
 
 def run_demo(home: Path, *, seed: int, report_path: Path, report: Callable[[str], None] = print) -> DemoResult:
-    """Start the platform on an empty home, let the market run, recompute its closed day, write the page, stop.
+    """Start the platform on an empty home, let the market run, learn from its closed day, write the page, stop.
 
     Raises
     ------
@@ -98,11 +97,11 @@ def run_demo(home: Path, *, seed: int, report_path: Path, report: Callable[[str]
             runs = _Runs(platform, lake, settings, report)
             try:
                 runs.wait_for_forward(CLOSED)
-                recomputed = runs.recompute(CLOSED)
+                learned = runs.learn(CLOSED)
                 runs.wait_for_forward(NEWEST)
                 keys = tuple(settings.instruments_by_key)
                 profiles = profile_pictures(lake, settings, NEWEST, keys)
-                runs.wait_for(recomputed)
+                runs.wait_for(learned)
                 report("counting and drawing")
                 summary = summarize(lake, settings, Planted.read([truth]))
                 pictures = Pictures(
@@ -127,7 +126,7 @@ def _environment() -> dict[str, str]:
 
 
 class _Runs:
-    """What sensors start, and the day runs beside it: one at a time, launched as the UI does, executed by a worker."""
+    """What sensors start, and the learning run beside it: launched as the UI does, executed by a worker."""
 
     def __init__(self, platform: Platform, lake: DuckLake, settings: Settings, report: Callable[[str], None]) -> None:
         address = urlsplit(platform.ui_url or "")
@@ -146,10 +145,10 @@ class _Runs:
                 self._shown = mark
             self._pause(deadline, f"{day} was not computed")
 
-    def recompute(self, day: date) -> str:
-        """Launch the back-fill job of a day that forward runs have gone beyond; id of its run."""
-        self._report(f"recomputing {day} from raw, late trades included, checking it and learning from it")
-        return str(self._client.submit_job_execution(BACKFILL, tags={PARTITION_TAG: day.isoformat()}))
+    def learn(self, day: date) -> str:
+        """Launch the learning job of a day that forward runs have gone beyond; id of its run."""
+        self._report(f"learning from {day}")
+        return str(self._client.submit_job_execution(LEARNING, tags={PARTITION_TAG: day.isoformat()}))
 
     def wait_for(self, run_id: str) -> None:
         """Wait until the run has succeeded."""

@@ -3,15 +3,20 @@
 Forward windows of any cut give the rows of the day runs, in every table and every state, through what is learned.
 """
 
-from collections import Counter
+import random
+from collections import Counter, defaultdict, deque
 
+import pandas as pd
 import pytest
 
 from resources.memory_lake import MemoryLake
 from resources.settings import Settings
-from signal_assets.event_time import DAY, HOUR, MINUTE, SECOND
-from signal_assets.fold import WarmMachines
+from services.live_lane.group_engine import GroupEngine, Row
+from services.live_lane.live_folds import live_folds
+from signal_assets.event_time import DAY, HOUR, MINUTE, SECOND, day_start
+from signal_assets.fold import WarmMachines, frame_of, versions_in_force
 from signal_assets.learning.tables import THRESHOLDS
+from signal_assets.market.tables import FEATURES
 from signal_assets.signals.tables import SIGNALS
 from tests.lanes.market_run import (
     GROUP,
@@ -113,6 +118,49 @@ def test_an_hour_in_ten_seconds_from_kept_states(generated: Market, days: Memory
     fine = range(raw.first // HOUR * HOUR + 20 * HOUR, raw.first // HOUR * HOUR + 21 * HOUR, 10 * SECOND)
     run_folds_forward(lake, settings, [*fine, raw.watermark])
     check(raw, settings, lake, days)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+@pytest.mark.no_cover
+def test_three_days_through_the_live_engine(generated: Market, days: MemoryLake) -> None:
+    """What the live lane steps as the grid closes, in whatever pieces it closes, are the rows of the day runs."""
+    raw, settings = generated
+    instruments, chance = settings.groups[GROUP], random.Random(5)
+    stepped = live_folds(settings)
+    in_force = {table for fold in stepped for table in fold.in_force}
+    engine = GroupEngine(
+        instruments,
+        stepped,
+        lambda start: versions_in_force(days, list(in_force), GROUP, instruments, start, day_start(raw.first)),
+    )
+    waiting = {instrument.key: deque[Row]() for instrument in instruments}
+    for row in raw.rows[FEATURES.name]:
+        waiting[row[FEATURES.value_columns.index("instrument")]].append(row)
+    time = FEATURES.value_columns.index("time")
+    closed, signals = dict.fromkeys(waiting, 0), 0
+    for start in days_of(raw):
+        made: dict[str, list[Row]] = defaultdict(list)
+        while any(mark < start + DAY for mark in closed.values()):
+            key = chance.choice([key for key in waiting if closed[key] < start + DAY])
+            closed[key] = min(start + DAY, max(closed[key], start) + int(1_800 ** chance.random()) * SECOND)
+            rows = []
+            while waiting[key] and waiting[key][0][time] <= closed[key]:
+                rows.append(waiting[key].popleft())
+            engine.take(key, rows, closed[key])
+            while step := engine.step():
+                for name, found in step.rows.items():
+                    made[name].extend(found)
+        assert engine.failed == {}
+        for table in (table for fold in stepped for table in fold.tables):
+            order = [str(table.time), *table.key]
+            expected = days.read(table, start=start, end=start + DAY)[list(table.value_columns)].sort_values(order)
+            actual = frame_of(table, made[table.name]).sort_values(order)
+            pd.testing.assert_frame_equal(
+                actual.reset_index(drop=True), expected.reset_index(drop=True), check_exact=True, obj=table.name
+            )
+        signals += sum(row[SIGNALS.value_columns.index("status")] == "validated" for row in made[SIGNALS.name])
+    assert signals >= 20
 
 
 @pytest.mark.slow

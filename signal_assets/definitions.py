@@ -90,9 +90,11 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
     )
 
 
-def warm_up() -> None:
+def warm_up() -> threading.Thread:
     """Let a worker's process pay, while it waits for its first run, for what that run would wait for."""
-    threading.Thread(target=_open_what_runs_need, name="warm-up", daemon=True).start()
+    thread = threading.Thread(target=_open_what_runs_need, name="warm-up", daemon=True)
+    thread.start()
+    return thread
 
 
 def _open_what_runs_need() -> None:

@@ -17,6 +17,8 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from jobs.asset_jobs import BACKFILL
 from resources.duck_lake import DuckLake
+from resources.lake import Progress
+from resources.memory_lake import MemoryLake
 from resources.redis_keys import market_features
 from resources.redis_streams import StreamReader, open_redis
 from resources.settings import Settings
@@ -25,7 +27,7 @@ from services.platform.platform import Platform
 from services.process_environment import process_environment
 from signal_assets.aggregates.tables import TABLES as AGGREGATE_TABLES
 from signal_assets.derivation import asset_name
-from signal_assets.event_time import SECOND, from_datetime
+from signal_assets.event_time import SECOND, day_start, from_datetime
 from signal_assets.levels.tables import TABLES as LEVEL_TABLES
 from signal_assets.market.tables import FEATURES
 from signal_assets.market.tables import TABLES as RAW_TABLES
@@ -74,7 +76,7 @@ def replay(home: Path, settings: Settings, recordings: Sequence[Path], days: Seq
             assert death is not None, f"the fault did not happen: {fault}"
             raw = {table.name: lake.read(table) for table in RAW_TABLES}
             forward = {table.name: lake.read(table) for table in DERIVED_TABLES}
-            _run_days(home, days)
+            run_backfill_job(home, days)
             writes = commits(lake, fault.asset) if fault.asset else seen
             beyond = death.reached - (fault.moment == "before")
             recovered = min(when for when, end in writes if when > death.time and end > beyond)
@@ -90,6 +92,17 @@ def replay(home: Path, settings: Settings, recordings: Sequence[Path], days: Seq
             )
         finally:
             lake.close()
+
+
+def lake_of(raw: Frames, watermark: int) -> MemoryLake:
+    """A lake of its own with a run's raw rows."""
+    made = MemoryLake()
+    origin = day_start(int(raw[FEATURES.name]["time"].min()))
+    for table in RAW_TABLES:
+        with made.transaction(asset=asset_name(table), run_id="raw") as unit:
+            unit.append(table, raw[table.name])
+            unit.advance(asset_name(table), GROUP, None, Progress(origin, watermark))
+    return made
 
 
 def commits(lake: DuckLake, asset: str) -> list[tuple[int, int]]:
@@ -122,7 +135,7 @@ def _wait_until_all_is_in(
     raise AssertionError(f"not everything arrived within {LONGEST_SECONDS:.0f} s; the kill: {fault.death()}")
 
 
-def _run_days(home: Path, days: Sequence[date]) -> None:
+def run_backfill_job(home: Path, days: Sequence[date]) -> None:
     """One run of the back-fill job per day, in order, by a worker of the platform.
 
     Launched directly: Dagster's back-fill daemon looks only twice a minute.

@@ -11,17 +11,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from resources.lake import Lake, Progress
-from resources.memory_lake import MemoryLake
 from resources.settings import Settings, load_settings
 from services.simulated_venue.recording import read_recording
 from services.simulated_venue.venue_message import MessageKind
 from signal_assets.derivation import asset_name
-from signal_assets.event_time import MINUTE, SECOND, day_start
+from signal_assets.event_time import MINUTE, SECOND
 from signal_assets.market.tables import DEPTH_SNAPSHOTS, FEATURES, FEED_GAPS, TRADES
-from signal_assets.market.tables import TABLES as RAW_TABLES
 from signal_assets.table import Table
-from tests.faults.disturbed_replay import GROUP, Disturbed, Frames, replay
+from tests.faults.disturbed_replay import GROUP, Disturbed, lake_of, replay
 from tests.faults.fault import Fault, Moment, kill_live_lane, kill_tactical_worker
 from tests.lanes.market_run import (
     RawRows,
@@ -111,17 +108,6 @@ def check_raw(market: Market, found: Disturbed) -> None:
         raw_of(market.undisturbed.frame(TRADES), TRADES)[everything],
         check_exact=True,
     )
-
-
-def lake_of(raw: Frames, watermark: int) -> Lake:
-    """A lake of its own with this run's raw rows."""
-    made = MemoryLake()
-    origin = day_start(int(raw[FEATURES.name]["time"].min()))
-    for table in RAW_TABLES:
-        with made.transaction(asset=asset_name(table), run_id="raw") as unit:
-            unit.append(table, raw[table.name])
-            unit.advance(asset_name(table), GROUP, None, Progress(origin, watermark))
-    return made
 
 
 def check_derived(market: Market, found: Disturbed) -> None:

@@ -93,6 +93,13 @@ class LaneSettings:
     depth_limit: int
 
 
+def newest_time(message: Message) -> int:
+    """The newest exchange time a message names, µs; 0 where it names none."""
+    if isinstance(message, Trade):
+        return max(message.event_time, message.clock)
+    return message.event_time if isinstance(message, DepthUpdate) else 0
+
+
 class VenueLane:
     """Runs one venue's ingest.
 
@@ -252,10 +259,8 @@ class VenueLane:
                 message = parse(received_ns, raw)
                 if message is None:
                     continue
-                if not isinstance(message, BookTicker) and message.event_time > latest:
-                    self._refuse(
-                        f"{message.instrument}: exchange time {message.event_time} lies ahead", raw, received_ns
-                    )
+                if (ahead := newest_time(message)) > latest:
+                    self._refuse(f"{message.instrument}: exchange time {ahead} lies ahead", raw, received_ns)
                     continue
                 receive(message)
             except MalformedMessageError as error:

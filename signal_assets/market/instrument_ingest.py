@@ -160,6 +160,10 @@ class InstrumentIngest:
         elif order is TradeOrder.AFTER_GAP:
             self._ask(self.trades.fill_before(trade.trade_id))
             return False
+        elif order is TradeOrder.REFUTED:
+            detail = f"trade {trade.trade_id} after {self.trades.last_id}: REST knows neither it nor any between"
+            self._note("trade_refuted", max(self.clock, 0), detail)
+            return True
         else:
             self.duplicates += 1
         self._advance(trade.clock)
@@ -212,7 +216,7 @@ class InstrumentIngest:
         for trade in self.trades.missing(trades, first_held):
             self._take(trade, FLAG_FILLED_BY_REST)
             taken += 1
-        more = self.trades.after_answer(request, len(trades), taken)
+        more = self.trades.after_answer(request, trades, taken)
         if more is not None:
             self._ask(more)
         else:
@@ -259,7 +263,9 @@ class InstrumentIngest:
             if not self.synced:
                 self._gain_sync(time)
             return None
-        if continuity is Continuity.STALE:
+        # An older id at a newer time: one of the two has been spoilt, here or in a diff that was applied.
+        contradicts = continuity is Continuity.STALE and self.synced and time > self._last_good
+        if continuity is Continuity.STALE and not contradicts:
             self.duplicates += self.synced  # before the first diff applied they are only older than the snapshot
             self._advance(time)
             return True

@@ -15,6 +15,7 @@ from signal_assets.market.messages import Trade
 class TradeOrder(IntEnum):
     """How a trade of the stream lies to the last one taken."""
 
+    REFUTED = -2
     REPEATED = -1
     NEXT = 0
     AFTER_GAP = 1
@@ -22,18 +23,26 @@ class TradeOrder(IntEnum):
 
 @dataclass(slots=True)
 class _Refill:
-    """Ids to fetch: up to ``until`` (exclusive) after a jump; after a restart up to the event time ``newest``."""
+    """Ids to fetch: up to ``until`` (exclusive) after a jump; after a restart up to the event time ``newest``.
+
+    ``confirming``: nothing lies before ``until``, and REST is asked whether there is such a trade at all.
+    """
 
     until: int | None
     newest: int
+    confirming: bool = False
 
 
 class TradeSequence:
     """Where the trade ids of one instrument have got to.
 
-    After a jump of ids the hole is fetched up to the trade that showed it. After a restart there is no such trade, so
-    everything is fetched that was matched before the first message of the new connection: what was matched later comes
-    by the stream, so that the outcome does not depend on how fast REST answers.
+    After a jump of ids the hole is fetched up to the trade that showed it. Where REST has nothing to fill it with, it
+    must at least know that trade: one spoilt id that was believed would make every later trade a repeated one. A true
+    trade that REST does not know yet is fetched when the next one shows the hole again.
+
+    After a restart there is no such trade, so everything is fetched that was matched before the first message of the
+    new connection: what was matched later comes by the stream, so that the outcome does not depend on how fast REST
+    answers.
 
     Parameters
     ----------
@@ -43,7 +52,7 @@ class TradeSequence:
         Most trades in one REST answer.
     """
 
-    __slots__ = ("_given_up", "_instrument", "_page", "_refill", "_seed_id", "last_id")
+    __slots__ = ("_given_up", "_instrument", "_page", "_refill", "_refuted", "_seed_id", "last_id")
 
     def __init__(self, instrument: str, last_id: int | None, page: int) -> None:
         self._instrument = instrument
@@ -52,10 +61,14 @@ class TradeSequence:
         self._seed_id = last_id
         self._refill: _Refill | None = None
         self._given_up: int | None = None
+        self._refuted: int | None = None
 
     def order(self, trade_id: int) -> TradeOrder:
         """How a trade of the stream lies to the last one; a hole that REST cannot fill is no longer one."""
         last = self.last_id
+        if trade_id == self._refuted:
+            self._refuted = None
+            return TradeOrder.REFUTED
         if last is None or trade_id == last + 1 or (trade_id == self._given_up and trade_id > last):
             return TradeOrder.NEXT
         return TradeOrder.REPEATED if trade_id <= last else TradeOrder.AFTER_GAP
@@ -75,7 +88,7 @@ class TradeSequence:
     def missing(self, trades: Sequence[Trade], first_held: int | None) -> Iterator[Trade]:
         """Those trades of a REST answer that are to be taken, ascending; the caller sets :attr:`last_id` for each."""
         refill = self._refill
-        if refill is None:
+        if refill is None or refill.confirming:
             return
         until = refill.until if refill.until is not None else first_held
         for trade in sorted(trades, key=attrgetter("trade_id")):
@@ -94,33 +107,39 @@ class TradeSequence:
         wanted, self._seed_id = self._seed_id, None
         return next((trade for trade in trades if trade.trade_id == wanted), None)
 
-    def after_answer(self, request: TradesRequest, count: int, taken: int) -> TradesRequest | None:
+    def after_answer(self, request: TradesRequest, trades: Sequence[Trade], taken: int) -> TradesRequest | None:
         """The next request of the refill going on, None when it is over.
 
         Parameters
         ----------
         request : TradesRequest
-            The one just answered, with ``count`` trades of which ``taken`` were new.
+            The one just answered, with ``trades`` of which ``taken`` were new.
         """
         refill = self._refill
         if refill is None or self.last_id is None:
             return None
         if refill.until is not None:
+            if refill.confirming:
+                refill.confirming = all(trade.trade_id != refill.until for trade in trades)
+                self.give_up()
+                return None
             if self.last_id + 1 >= refill.until:
                 self._refill = None
                 return None
             if taken:
                 return self._request()
-            self.give_up()
-            return None
-        if count >= request.limit and taken:
+            refill.confirming = True
+            return TradesRequest(self._instrument, refill.until, 1)
+        if len(trades) >= request.limit and taken:
             return self._request()
         self._refill = None
         return None
 
     def give_up(self) -> None:
-        """REST does not have them: go on with the trade that showed the hole."""
-        if self._refill is not None:
+        """REST does not have them: go on with the trade that showed the hole, or without it if it is not confirmed."""
+        if self._refill is not None and self._refill.confirming:
+            self._refuted = self._refill.until
+        elif self._refill is not None:
             self._given_up = self._refill.until
         self._refill = None
 

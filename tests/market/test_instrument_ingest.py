@@ -234,10 +234,25 @@ def test_point_between_the_last_good_diff_and_a_gap_has_no_row() -> None:
     assert output.feed_gaps[0][2:4] == (START, START + 3 * SECOND)
 
 
-def test_repeated_diff_counts_and_moves_nothing_but_the_clock() -> None:
-    lane = Lane().synced().receive(diff(100, 12, bids=[(95, 4)]), diff(1_700, 11, bids=[(95, 9)]))
-    assert lane.ingest.state(ONE.key)["duplicates"] == 1
+def test_repeated_diff_counts_and_moves_nothing() -> None:
+    lane = Lane().synced().receive(diff(100, 12, bids=[(95, 4)]), diff(100, 12, bids=[(95, 9)]))
+    lane.receive(diff(0, 11, bids=[(95, 9)]), diff(1_700, 13))
+    assert lane.ingest.state(ONE.key)["duplicates"] == 2
     assert lane.drain().features[0][4] == 4
+
+
+def test_older_id_at_a_newer_time_ends_in_a_fresh_book() -> None:
+    # A diff whose last id was spoilt to 900 is applied; what comes then has older ids and newer times.
+    spoilt = DepthUpdate(ONE.key, START + 1_200_000, 0, 12, 900, [(95, 9)], [])
+    lane = Lane().synced().receive(spoilt, diff(2_300, 13))
+    assert lane.snapshot(12, bids=[(95, 4)]).position == 12
+    output = lane.receive(diff(5_700, 14)).drain()
+    assert lane.ingest.state(ONE.key)["synced"]
+    assert kinds(output) == ["sequence_gap"]
+    assert (times(output)[0], times(output)[-1], output.features[-1][4]) == (1, 5, 4)
+    ((feed, start, end, reason),) = [gap[1:] for gap in output.feed_gaps]
+    assert (feed, start, reason) == ("depth", START + SECOND, "sequence")
+    assert times(output)[1] == (end - START) // SECOND
 
 
 @pytest.mark.parametrize(
@@ -347,16 +362,35 @@ def test_jump_of_ids_is_filled_page_by_page() -> None:
 @pytest.mark.parametrize("by_failure", [True, False])
 def test_trades_that_rest_does_not_have_are_a_gap(by_failure: bool) -> None:
     lane = Lane().receive(trade(1, 300), trade(4, 1_200), trade(7, 1_300))
-    for _ in range(2):
-        request = lane.request()
+    for newest in (trade(4, 1_200), trade(7, 1_300)):
         if by_failure:
-            lane.ingest.fail(request, "503")
+            lane.ingest.fail(lane.request(), "503")
         else:
-            lane.ingest.answer_trades(request, [])  # type: ignore[arg-type]
+            lane.trades()
+            assert lane.trades(newest) == TradesRequest(ONE.key, newest.trade_id, 1)
     output = lane.receive(trade(8, 2_500)).drain()
     assert [row[1] for row in output.trades] == [1, 4, 7, 8]
     assert output.feed_gaps == [(ONE.key, "trades", START, START + 2 * SECOND, "unfilled")]
     assert kinds(output) == ["trades_unfilled", "trades_unfilled"]
+
+
+@pytest.mark.parametrize("by_failure", [True, False])
+def test_trade_that_rest_does_not_know_is_left_out_and_asked_for_again(by_failure: bool) -> None:
+    lane = Lane().receive(trade(1, 300), trade(4_000, 400), trade(2, 500))
+    lane.trades()
+    if by_failure:
+        lane.ingest.fail(lane.request(), "503")
+    else:
+        lane.trades()
+    output = lane.drain()
+    assert [row[1] for row in output.trades] == [1, 2]
+    assert (kinds(output), output.feed_gaps) == (["trade_refuted"], [])
+    lane.receive(trade(5, 600))  # a true one that REST does not show yet
+    lane.trades()
+    lane.trades()
+    lane.receive(trade(6, 700))
+    assert lane.trades(trade(3, 510), trade(4, 520), trade(5, 600)) == TradesRequest(ONE.key, 3, 3)
+    assert [row[1] for row in lane.drain().trades] == [3, 4, 5, 6]
 
 
 def test_hole_inside_an_answer_is_a_gap() -> None:
@@ -370,6 +404,7 @@ def test_hole_inside_an_answer_is_a_gap() -> None:
 def test_unfilled_gap_inside_closed_points_ends_at_the_next_to_close() -> None:
     lane = Lane().receive(trade(1, 100), trade(2, 5_600), trade(4, 900, 5_700))
     lane.trades()
+    lane.trades(trade(4, 900, 5_700))
     output = lane.receive(trade(5, 6_500)).drain()
     assert output.feed_gaps == [(ONE.key, "trades", START + 5 * SECOND, START + 6 * SECOND, "unfilled")]
 

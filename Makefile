@@ -28,7 +28,7 @@ up: $(RUNTIME)  ## platform, live lane and Dagster UI on 127.0.0.1:3000, until C
 
 test: $(DEVELOP)  ## every test but those in the browser (ui-test), with line coverage
 	@mkdir -p artifacts
-	$(BIN)/python -m pytest -m "not browser" --cov --cov-report=term --cov-report=xml:artifacts/coverage.xml
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser" --cov --cov-report=term --cov-report=xml:artifacts/coverage.xml
 
 test-fast: $(DEVELOP)  ## what takes seconds
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser"

@@ -55,6 +55,10 @@ class _Shelf:
         low, high = self._range(start, end)
         return {name: values[low:high] for name, values in self._arrays.items()}
 
+    def count(self, start: int, end: int) -> int:
+        low, high = self._range(start, end)
+        return high - low
+
     def append_new(self, rows: pd.DataFrame) -> int:
         names = [name for name in self._table.key if name != "instrument"]
         keys = list(zip(*(rows[name] for name in names), strict=True))
@@ -238,6 +242,11 @@ class MemoryLake(Lake):
         """Whether there may be rows of that table and instrument."""
         return (table.name, instrument) in self._shelves
 
+    def count(self, table: Table, instrument: str, window: Window) -> int:
+        """Rows of one table and instrument in the window."""
+        shelf = self._shelves.get((table.name, instrument))
+        return shelf.count(window.start, window.end) if shelf is not None else 0
+
     def shelf(self, table: Table, instrument: str) -> _Shelf:
         """Where the rows of one table and instrument stand, to be written to."""
         place = (table.name, instrument)
@@ -280,9 +289,8 @@ class MemoryLakeTransaction:
 
     def extend(self, table: Table, frame: pd.DataFrame, window: Window, instruments: Sequence[str]) -> int:
         """Add these instruments' rows of a window behind the table's progress."""
-        held = self._lake.read(table, start=window.start, end=window.end, instruments=instruments)
-        if len(held):
-            raise LakeError(f"{table.name} has {len(held)} rows in {window} already, behind its progress")
+        if held := sum(self._lake.count(table, name, window) for name in instruments):
+            raise LakeError(f"{table.name} has {held} rows in {window} already, behind its progress")
         return self.replace(table, frame, window, instruments)
 
     def progress(self, asset: str, scope: str) -> Progress | None:

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -98,18 +98,17 @@ def run_demo(home: Path, *, seed: int, report_path: Path, report: Callable[[str]
             try:
                 runs.wait_for_forward(CLOSED)
                 learned = runs.learn(CLOSED)
-                runs.wait_for_forward(NEWEST)
                 keys = tuple(settings.instruments_by_key)
-                profiles = profile_pictures(lake, settings, NEWEST, keys)
-                runs.wait_for(learned)
-                report("counting and drawing")
-                summary = summarize(lake, settings, Planted.read([truth]))
-                pictures = Pictures(
+                pictures = Pictures(  # of the closed day; learning changes nothing of it
                     prices=price_pictures(lake, settings, CLOSED, keys),
-                    profiles=profiles,
                     anomalies=anomaly_pictures(lake, settings, CLOSED, PICTURED_SERIES),
                     equity=equity_pictures(lake, settings, CLOSED),
                 )
+                runs.wait_for_forward(NEWEST)
+                pictures = replace(pictures, profiles=profile_pictures(lake, settings, NEWEST, keys))
+                runs.wait_for(learned)
+                report("counting")
+                summary = summarize(lake, settings, Planted.read([truth]))
                 result = DemoResult(summary, market_minutes(summary.tables), time.perf_counter() - began)
                 _write_page(report_path, result, pictures, keys, seed)
             finally:

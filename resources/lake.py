@@ -1,7 +1,7 @@
 """The lake as the rest of the project sees it: one read function, one kind of transaction.
 
-Belongs here: the protocol, its value types and its errors. Does not belong here: an implementation – ``duck_lake``
-keeps the tables in DuckLake, ``memory_lake`` in arrays, and both pass the same tests.
+Belongs here: the protocol, its value types, its errors and what every implementation checks. Does not belong here: an
+implementation – ``duck_lake`` keeps the tables in DuckLake, ``memory_lake`` in arrays, and both pass the same tests.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -175,3 +175,22 @@ class LakeSource(Protocol):
 
     def open(self) -> Lake:
         """The lake of this process."""
+
+
+def check_inside(table: Table, rows: pd.DataFrame, window: Window, instruments: Sequence[str]) -> None:
+    """Refuse rows outside the window or the instruments they are said to replace.
+
+    Raises
+    ------
+    LakeError
+        Naming the table and the first offending row.
+    """
+    if table.time is None:
+        raise LakeError(f"{table.name} has no market time; it cannot be replaced by window")
+    if rows.empty:
+        return
+    times = rows[table.time]
+    outside = (times <= window.start) | (times > window.end) | ~rows["instrument"].isin(list(instruments))
+    if bool(outside.any()):
+        row = rows[outside].iloc[0]
+        raise LakeError(f"{table.name}: a row of {row['instrument']} at {row[table.time]} lies outside {window}")

@@ -6,7 +6,8 @@ here: when it happens (``sensors``).
 
 from datetime import timedelta
 
-from resources.duck_lake import CATALOG, DuckLake
+from resources.duck_lake import DuckLake
+from resources.duck_lake_sql import CATALOG
 
 
 def maintain(lake: DuckLake, *, keep: timedelta) -> dict[str, int]:

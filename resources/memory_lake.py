@@ -14,8 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from resources.duck_lake import check_inside
-from resources.lake import Lake, LakeError, Offset, Progress, StaleExpectationError, State
+from resources.lake import Lake, LakeError, Offset, Progress, StaleExpectationError, State, check_inside
 from signal_assets.table import Table
 from signal_assets.window import Window
 

@@ -18,7 +18,8 @@ from urllib.parse import quote
 
 import duckdb
 
-from resources.duck_lake import CATALOG, connect
+from resources.duck_lake_connection import connect
+from resources.duck_lake_sql import CATALOG
 from resources.lake import LakeError
 from resources.settings import Addresses
 

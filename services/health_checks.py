@@ -16,7 +16,7 @@ import psutil
 import psycopg2
 import redis
 
-from resources.duck_lake import catalog_dsn
+from resources.duck_lake_connection import catalog_dsn
 from resources.exchange.binance import BinanceSpot
 from resources.exchange.errors import ExchangeError
 from resources.lake import LakeError

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from resources.duck_lake import CATALOG, DuckLake
+from resources.duck_lake import DuckLake
+from resources.duck_lake_sql import CATALOG
 from resources.lake import Lake
 from resources.settings import Settings
 from services.outcome import (

@@ -21,8 +21,9 @@ from services.simulated_venue.served_market import ServedMarket
 from services.simulated_venue.venue_message import MessageKind
 from signal_assets.event_time import SECOND
 from signal_assets.instrument import Instrument
-from signal_assets.market.ingest import IngestSettings, SnapshotRequest, VenueIngest
-from signal_assets.market.messages import DepthSnapshot, MalformedMessageError
+from signal_assets.market.ingest import IngestSettings, VenueIngest
+from signal_assets.market.messages import MalformedMessageError
+from tests.lanes.market_run import answer
 
 pytestmark = pytest.mark.slow
 
@@ -177,21 +178,6 @@ def run(recordings: list[Path], seed: int | None) -> Outcome:
 
 
 REFUSALS = ("clock_jump", "trade_refuted")
-
-
-def answer(lane: VenueIngest, market: ServedMarket, parser: MessageParser) -> None:
-    while requests := lane.requests():
-        for request in requests:
-            if isinstance(request, SnapshotRequest):
-                book = market.depth(BTC.symbol, request.position)
-                if book is None:
-                    lane.fail(request, "the venue has no book")
-                    continue
-                bids, asks = sorted(book.bids.items(), reverse=True), sorted(book.asks.items())
-                lane.answer_snapshot(request, DepthSnapshot(BTC.key, book.last_update_id, bids, asks))
-            else:
-                found = market.trades_from(BTC.symbol, request.from_id, request.limit, None)
-                lane.answer_trades(request, [parser.rest_trade(BTC, 0, item) for item in found])
 
 
 @pytest.fixture(scope="module")

@@ -328,3 +328,31 @@ def test_what_moves_twice_in_a_transaction_is_compared_with_what_was_there_befor
     with pytest.raises(StaleExpectationError, match="offset of t"):
         move(("s", 2, 3), ("t", 6, 8))
     assert lake.offsets(["s", "t"]) == {"s": Offset("g", 2), "t": Offset("g", 7)}
+
+
+def test_rows_are_only_added_where_there_are_none(lake: Lake) -> None:
+    window, rows = Window(MIDNIGHT, MIDNIGHT + 10), trades((1, MIDNIGHT + 1), (2, MIDNIGHT + 2))
+    names = sorted(set(rows["instrument"]))
+    with lake.transaction(asset="market/trades", run_id="a") as unit:
+        assert unit.extend(TRADES, rows, window, names) == 2
+    assert lake.read(TRADES)["trade_id"].tolist() == [1, 2]
+
+    def outside() -> None:
+        with lake.transaction(asset="market/trades", run_id="b") as unit:
+            unit.extend(TRADES, trades((3, MIDNIGHT + 31)), Window(MIDNIGHT + 10, MIDNIGHT + 20), names)
+
+    with pytest.raises(LakeError, match="outside"):
+        outside()
+
+
+def test_a_lake_in_memory_says_when_there_are_some() -> None:
+    lake, window, rows = MemoryLake(), Window(MIDNIGHT, MIDNIGHT + 10), trades((1, MIDNIGHT + 1))
+    names = sorted(set(rows["instrument"]))
+
+    def extend() -> None:
+        with lake.transaction(asset="market/trades", run_id="a") as unit:
+            unit.extend(TRADES, rows, window, names)
+
+    extend()
+    with pytest.raises(LakeError, match="has 1 rows"):
+        extend()

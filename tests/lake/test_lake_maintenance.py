@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from resources.duck_lake import INLINED_ROWS, DuckLake
+from resources.duck_lake import DuckLake
+from resources.duck_lake_connection import INLINED_ROWS
 from resources.lake_maintenance import maintain
 from resources.settings import Addresses
 from signal_assets.market.tables import TRADES

@@ -118,7 +118,7 @@ def ingest(
         parsed = parser.parse(message.received, message.raw)
         assert parsed is not None
         lane.receive(parsed)
-        _answer(lane, market, parser)
+        answer(lane, market, parser)
         _drain(lane, parsed.instrument, out)
     lane.end_of_recording()
     for instrument in instruments:
@@ -127,7 +127,8 @@ def ingest(
     return out
 
 
-def _answer(lane: VenueIngest, market: ServedMarket, parser: MessageParser) -> None:
+def answer(lane: VenueIngest, market: ServedMarket, parser: MessageParser) -> None:
+    """Hand in at once what REST answers from the same market."""
     while requests := lane.requests():
         for request in requests:
             symbol = request.instrument.partition(".")[0]

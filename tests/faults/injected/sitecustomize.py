@@ -63,7 +63,7 @@ def patch_outbox(module: Any, fault: dict[str, Any]) -> None:
 
 def patch_lake(module: Any, fault: dict[str, Any]) -> None:
     """Around the first ``COMMIT`` that moves the asset's progress to the fault's event time or beyond."""
-    execute = module.DuckLake._execute
+    execute = module.DuckLake.execute
     reached = 0
 
     def execute_or_die(self: Any, sql: str, parameters: Any = None) -> Any:
@@ -79,7 +79,7 @@ def patch_lake(module: Any, fault: dict[str, Any]) -> None:
             die(fault, reached)
         return result
 
-    module.DuckLake._execute = execute_or_die
+    module.DuckLake.execute = execute_or_die
 
 
 PATCHES = {"services.live_lane.outbox": patch_outbox, "resources.duck_lake": patch_lake}

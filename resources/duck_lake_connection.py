@@ -1,0 +1,84 @@
+"""Connections to the lake: DuckDB with the DuckLake attached, PostgreSQL as its catalog.
+
+Belongs here: addresses, extensions, attaching. Does not belong here: what is asked over a connection (``duck_lake``).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import psycopg2
+
+from resources.duck_lake_sql import CATALOG, first_line, literal
+from resources.lake import LakeError
+from resources.settings import Addresses
+
+FIRST_ATTACH_LOCK: Final = 0x51674C62
+"""Two processes that attach an empty catalog at the same moment would both create its tables, and one would fail."""
+
+INLINED_ROWS: Final = 2_000
+"""Rows up to which a write stays in the catalog until maintenance flushes it to Parquet."""
+
+
+def extension_path(name: str) -> Path:
+    """Where the wheel ``duckdb-extension-<name>`` keeps its binary for this DuckDB.
+
+    Raises
+    ------
+    LakeError
+        If the wheel has none for this DuckDB version.
+    """
+    module = import_module(f"duckdb_extension_{name}")
+    path = Path(str(module.__file__)).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+    if not path.exists():
+        raise LakeError(f"the wheel of DuckDB extension {name} has no binary for DuckDB {duckdb.__version__}")
+    return path
+
+
+def catalog_dsn(addresses: Addresses) -> str:
+    """PostgreSQL's address in the keyword form that libpq and DuckDB both read."""
+    plain = addresses.postgres_url.replace("postgresql+psycopg2://", "postgresql://", 1)
+    return str(psycopg2.extensions.make_dsn(**psycopg2.extensions.parse_dsn(plain)))
+
+
+def connect(addresses: Addresses, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB connection with the lake attached as ``lake`` and the session in UTC.
+
+    Raises
+    ------
+    LakeError
+        If PostgreSQL or the lake cannot be reached.
+    """
+    connection = duckdb.connect(":memory:", config={"threads": 2, "autoinstall_known_extensions": "false"})
+    mode = ", READ_ONLY" if read_only else ""
+    try:
+        for name in ("postgres_scanner", "ducklake"):
+            connection.execute(f"LOAD '{extension_path(name)}'")
+        connection.execute("SET TimeZone='UTC'")
+        connection.execute("SET ducklake_max_retry_count=100")
+        with _alone_at_the_catalog(addresses):
+            connection.execute(
+                f"ATTACH {literal('ducklake:postgres:' + catalog_dsn(addresses))} AS {CATALOG} "
+                f"(DATA_PATH {literal(addresses.lake_path)}, METADATA_SCHEMA '{CATALOG}', "
+                f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}{mode})"
+            )
+        connection.execute(f"USE {CATALOG}")
+    except (duckdb.Error, psycopg2.Error) as error:
+        connection.close()
+        raise LakeError(f"cannot open the lake at {addresses.lake_path}: {first_line(error)}") from error
+    return connection
+
+
+@contextmanager
+def _alone_at_the_catalog(addresses: Addresses) -> Iterator[None]:
+    """Attach one process after the other; the lock falls with its connection."""
+    lock = psycopg2.connect(catalog_dsn(addresses))
+    try:
+        lock.autocommit = True
+        lock.cursor().execute("SELECT pg_advisory_lock(%s)", (FIRST_ATTACH_LOCK,))
+        yield
+    finally:
+        lock.close()

@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CODE := signal_assets resources jobs sensors services cli benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast lint format bench ui-test clean lock browser
+.PHONY: help demo up test test-fast faults lint format bench ui-test clean lock browser
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,10 +28,16 @@ up: $(RUNTIME)  ## platform, live lane and Dagster UI on 127.0.0.1:3000, until C
 
 test: $(DEVELOP)  ## every test but those in the browser (ui-test), with line coverage
 	@mkdir -p artifacts
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser" --cov --cov-report=term --cov-report=xml:artifacts/coverage.xml
+	$(BIN)/python -m pytest -m "alone and not browser" --cov --cov-report=
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone and not browser" --cov --cov-append --cov-report=term \
+		--cov-report=xml:artifacts/coverage.xml
 
 test-fast: $(DEVELOP)  ## what takes seconds
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not alone and not browser"
+
+N ?= 20
+faults: $(DEVELOP)  ## N random fault plans against the whole platform (make faults N=5 SEED=1)
+	$(BIN)/python -m tests.faults --plans $(N) $(if $(SEED),--seed $(SEED))
 
 lint: $(DEVELOP)  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

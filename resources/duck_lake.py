@@ -39,6 +39,9 @@ log = structlog.get_logger(__name__)
 
 WRITE_LOCK: Final = 0x51674C61  # any constant will do; one lock per catalog database
 
+PARQUET: Final = {"parquet_compression": "zstd", "parquet_version": "2"}
+"""A third of the bytes that DuckDB's defaults take for books and features, read as fast: sorted integers, mostly."""
+
 
 class DuckLake(Lake):
     """One process-wide connection to the lake; safe to use from several threads, one after the other.
@@ -165,6 +168,8 @@ class DuckLake(Lake):
         except BaseException:
             self._abandon()
             raise
+        for option, value in PARQUET.items():
+            self.execute(f"CALL {CATALOG}.set_option('{option}', '{value}')")
         for table in tables:  # an option cannot be set on a table its own transaction makes
             if table.has_lists:
                 self.execute(

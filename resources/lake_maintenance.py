@@ -15,6 +15,12 @@ from resources.duck_lake_sql import CATALOG
 METADATA: Final = f"__ducklake_metadata_{CATALOG}.{CATALOG}"
 """DuckLake's own tables, by the name under which DuckDB knows them."""
 
+MERGED_UP_TO: Final = 32 * 2**20
+"""Bytes of a file from which on it is not merged any more: every pass would write the day's whole file anew."""
+
+DELETED_SHARE: Final = 0.5
+"""A file of which so much has been deleted is written anew without it."""
+
 EXPIRED_AT_ONCE: Final = 5_000
 """Snapshots that one statement expires: the write lock is held meanwhile, and live runs wait for it."""
 
@@ -56,8 +62,12 @@ def maintain(lake: DuckLake, keep: Keep) -> dict[str, int]:
         "tables_flushed": lambda: _call(lake, f"ducklake_flush_inlined_data('{CATALOG}')"),
         # Progress, offsets and states are replaced thousands of times a day. Flushed, what was replaced would stay as
         # files of deleted rows, and every later look at the progress would open them all.
-        "files_rewritten": lambda: _call(lake, f"ducklake_rewrite_data_files('{CATALOG}')"),
-        "files_merged": lambda: _call(lake, f"ducklake_merge_adjacent_files('{CATALOG}')"),
+        "files_rewritten": lambda: _call(
+            lake, f"ducklake_rewrite_data_files('{CATALOG}', delete_threshold => {DELETED_SHARE})"
+        ),
+        "files_merged": lambda: _call(
+            lake, f"ducklake_merge_adjacent_files('{CATALOG}', max_file_size => {MERGED_UP_TO})"
+        ),
         "snapshots_expired": lambda: expire_snapshots(lake, keep),
         "files_removed": lambda: _call(
             lake, f"ducklake_cleanup_old_files('{CATALOG}', older_than => {_ago(keep.unneeded_files)})"

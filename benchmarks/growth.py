@@ -3,8 +3,8 @@
 Two measurements, both through the real stores. **Cadence**: the whole platform runs on the simulated venue at the pace
 of the wall clock; what event log, catalog, Redis and disk gain is counted over two stretches of different length (were
 the growth not linear, their rates would differ), then one maintenance pass is run. **Rows**: a whole day of raw rows –
-a features row a second, a book of 5,000 levels a side a minute, 300,000 trades an instrument – is written in blocks with
-a maintenance pass after each, then the day run and the lessons follow; what lies in the lake is weighed.
+a features row a second, a book of 5,000 levels a side a minute, 300,000 trades an instrument – is written in blocks
+with a maintenance pass after each, then the day run and the lessons follow; what lies in the lake is weighed.
 
 Belongs here: the measurement, and what follows from it for a year. Does not belong here: counting (``store_census``).
 """
@@ -32,7 +32,7 @@ from jobs.maintenance import FORWARD_JOBS
 from resources.duck_lake import DuckLake
 from resources.duck_lake_sql import CATALOG
 from resources.lake import Progress
-from resources.lake_maintenance import METADATA, Keep, maintain
+from resources.lake_maintenance import MERGED_UP_TO, METADATA, Keep, maintain
 from resources.retention_settings import RetentionSettings
 from resources.run_queues import CELERY_CONFIGURATION
 from resources.run_retention import remove_reports, remove_runs
@@ -57,6 +57,13 @@ TRADES_PER_DAY: Final = 300_000
 PRICES: Final = {"BTCFDUSD": 61_000.0, "ETHFDUSD": 2_600.0, "SOLFDUSD": 150.0, "BNBFDUSD": 520.0}
 CROSS: Final = ("ETHBTC", "ETHFDUSD", "BTCFDUSD")
 """The cross rate follows from the other two; a random one would be an arbitrage in every second."""
+BY_TIME: Final = {
+    ("Dagster", "ticks"),
+    ("Redis", "market streams"),
+    ("Redis", "signals"),
+    ("Redis", "append-only file"),
+    ("disk", "logs"),
+}
 SEED: Final = 7
 YEAR: Final = 365
 PASSES_PER_DAY: Final = 48
@@ -68,6 +75,7 @@ RUNS_KEPT_PER_DAY: Final = 4
 class Cadence:
     """What the running platform gains; ``counted`` at the beginning and after each stretch."""
 
+    runs_a_day: float
     counted: list[Census] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     runs: list[int] = field(default_factory=list)
@@ -82,19 +90,29 @@ class Cadence:
         return self.counted[stretch + 1][part] - self.counted[stretch][part]
 
     def rate(self, part: tuple[str, str], stretch: int) -> float:
-        """Entries a second, of a stretch."""
-        return self.gain(part, stretch).count / self.seconds[stretch]
+        """Entries a run, or a second where runs have no part in it, of a stretch."""
+        by = self.runs[stretch + 1] - self.runs[stretch] if by_run(part) else self.seconds[stretch]
+        return self.gain(part, stretch).count / max(by, 1)
 
     def per_day(self, part: tuple[str, str]) -> Held:
-        """Both stretches together, for a whole day."""
+        """Both stretches together, for a day of as many runs as the sensor starts where nothing is in its way."""
         gained = self.counted[-1][part] - self.counted[0][part]
-        scale = DAY_SECONDS / sum(self.seconds)
+        if by_run(part):
+            scale = self.runs_a_day / max(self.runs[-1] - self.runs[0], 1)
+        else:
+            scale = DAY_SECONDS / sum(self.seconds)
         return Held(round(gained.count * scale), round(gained.size * scale))
+
+
+def by_run(part: tuple[str, str]) -> bool:
+    """Whether runs make it grow; the rest grows with time."""
+    return part not in BY_TIME
 
 
 def measure_cadence() -> Cadence:
     """The platform on the simulated venue, stretch by stretch, and one maintenance pass that keeps nothing."""
-    settings, found = load_settings(), Cadence()
+    settings = load_settings()
+    found = Cadence(DAY_SECONDS / settings.sensor_interval_seconds)
     with running_platform(settings, VENUE) as platform:
         addresses = platform.addresses
         lake = DuckLake(addresses)
@@ -250,10 +268,12 @@ def year(cadence: Cadence, rows: Rows, retention: RetentionSettings) -> list[Kep
     per_run = _per_run(cadence)
     results = CELERY_CONFIGURATION["result_expires"] / DAY_SECONDS
     written = cadence.per_day(("lake", "Parquet files")).size
+    # Small files of two hours, and what four passes have merged of the tables that have files to merge in each.
+    replaced = written / 12 + 4 * sum(min(held.size, MERGED_UP_TO) for held in rows.tables.values())
     lines = [
         Kept("lake: rows", lake, lake * YEAR, lake * YEAR, "for good; `raw_days`, `derived_days` bound it"),
         Kept("lake: states of day ends", rows.states, rows.states * YEAR, rows.states * YEAR, "as long as raw rows"),
-        Kept("lake: files that merging replaced", written, written / 12, written * YEAR, "two hours"),
+        Kept("lake: files that merging replaced", written, replaced, written * YEAR, "two hours; at most"),
     ]
     snapshot = cadence.per_day(("lake catalog", "snapshots"))
     hourly = 24 * retention.snapshot_days * snapshot.size / max(snapshot.count, 1)
@@ -301,7 +321,7 @@ def year(cadence: Cadence, rows: Rows, retention: RetentionSettings) -> list[Kep
     result = cadence.per_day(("Redis", "results of runs")).size
     lines.append(Kept("Redis: results of runs", result, result * results, result * YEAR, "a day"))
     streams = max(counted["Redis", "market streams"].size for counted in cadence.counted)
-    lines.append(Kept("Redis: market streams", 0, streams, streams, "trimmed behind each commit; the most seen"))
+    lines.append(Kept("Redis: market streams", streams, streams, streams, "trimmed behind each commit; the most seen"))
     appended = cadence.per_day(("Redis", "append-only file")).size
     bound = 64 * 2**20 + 2 * (streams + result * results)
     lines.append(
@@ -309,8 +329,8 @@ def year(cadence: Cadence, rows: Rows, retention: RetentionSettings) -> list[Kep
     )
     logs = cadence.per_day(("disk", "logs")).size
     lines.append(Kept("disk: logs", logs, min(logs * YEAR, 8 * 1.1e9), logs * YEAR, "at most 11 × 100 MB a process"))
-    wal = cadence.counted[-1]["disk", "write-ahead log"].size
-    lines.append(Kept("disk: write-ahead log", 0, 2**30, 2**30, f"max_wal_size 1 GB; {wal / 1e6:.0f} MB seen"))
+    wal = cadence.per_day(("disk", "write-ahead log")).size
+    lines.append(Kept("disk: write-ahead log", wal, 2**30, 2**30, "written anew; max_wal_size 1 GB"))
     return lines
 
 
@@ -329,14 +349,12 @@ def _per_run(cadence: Cadence) -> Mapping[str, float]:
 def print_cadence(out: Console, found: Cadence) -> None:
     """Rates of both stretches, and what one maintenance pass left."""
     first, second = found.seconds
-    title = (
-        f"Running platform, entries per second over {first:.0f} s and then {second:.0f} s; before and after maintenance"
-    )
-    sheet = Sheet("", "a second", "then", "a day", "MB a day", "there before", "after", title=title)
+    title = f"Running platform: entries a run (* a second) over {first:.0f} s, then {second:.0f} s"
+    sheet = Sheet("", "a run", "then", "a day", "MB a day", "before maintenance", "after", title=title)
     for part in found.counted[0]:
         a_day, before, after = found.per_day(part), found.counted[-1][part], found.tidied[part]
         sheet.add_row(
-            ": ".join(part),
+            ": ".join(part) + ("" if by_run(part) else " *"),
             f"{found.rate(part, 0):.2f}",
             f"{found.rate(part, 1):.2f}",
             f"{a_day.count:,}",
@@ -347,7 +365,8 @@ def print_cadence(out: Console, found: Cadence) -> None:
     out.print(sheet)
     runs = found.runs[-1] - found.runs[0]
     out.print(
-        f"{runs} runs, one every {sum(found.seconds) / max(runs, 1):.1f} s; the pass, which kept only the newest, "
+        f"{runs} runs, one every {sum(found.seconds) / max(runs, 1):.1f} s; a day is taken to have "
+        f"{found.runs_a_day:,.0f}; the pass, which kept only the newest, "
         f"removed {found.removed_runs} runs in {found.removing_seconds:.1f} s and tidied the lake in "
         f"{found.tidying_seconds:.1f} s ({', '.join(f'{name} {count}' for name, count in found.steps.items())})",
         soft_wrap=True,

@@ -41,7 +41,7 @@ class Held:
 
     count: int
     size: int
-    """Bytes; indexes included for tables."""
+    """Bytes; indexes included for tables; of the write-ahead log what was ever written."""
 
     def __sub__(self, other: "Held") -> "Held":
         return Held(self.count - other.count, self.size - other.size)
@@ -68,6 +68,10 @@ def census(addresses: Addresses) -> Census:
         )
         inlined = [str(name) for (name,) in ask.fetchall() if name != "ducklake_inlined_data_tables"]
         found["lake catalog", INLINED] = _tables(ask, "lake", inlined)
+        ask.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint")
+        (written,) = ask.fetchone()
+        segments = files(addresses.home / "postgres" / "pg_wal", "0*").count
+        found["disk", "write-ahead log"] = Held(segments, int(written))
     finally:
         connection.close()
     found["lake", "Parquet files"] = files(Path(addresses.lake_path), "*.parquet")
@@ -75,7 +79,6 @@ def census(addresses: Addresses) -> Census:
     found["Redis", "append-only file"] = files(addresses.home / "redis", "*.aof*")
     found["disk", "logs"] = files(addresses.home / "logs", "*")
     found["disk", "output of runs"] = files(addresses.home / "dagster" / "storage", "*", blocks=True)
-    found["disk", "write-ahead log"] = files(addresses.home / "postgres" / "pg_wal", "0*")
     return found
 
 

@@ -67,8 +67,8 @@ class Derivation:
 
     @property
     def needs(self) -> list[tuple[Table, int]]:
-        """What is read, and how far back."""
-        return [(item.table, item.look_back) for item in self.inputs]
+        """What is read, and how far back; a minute is the bar that ends in the window, not another day."""
+        return [(item.table, item.look_back if item.look_back > MINUTE else 0) for item in self.inputs]
 
 
 @dataclass

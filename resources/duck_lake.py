@@ -20,6 +20,7 @@ from resources.arrow_rows import decode_rows
 from resources.duck_lake_connection import catalog_dsn, connect
 from resources.duck_lake_sql import (
     CATALOG,
+    PARQUET,
     conditions_of,
     declared_columns,
     first_line,
@@ -38,9 +39,6 @@ from signal_assets.table import DAY_COLUMN, Table
 log = structlog.get_logger(__name__)
 
 WRITE_LOCK: Final = 0x51674C61  # any constant will do; one lock per catalog database
-
-PARQUET: Final = {"parquet_compression": "zstd", "parquet_version": "2"}
-"""A third of the bytes that DuckDB's defaults take for books and features, read as fast: sorted integers, mostly."""
 
 
 class DuckLake(Lake):

@@ -13,7 +13,7 @@ CATALOG: Final = "lake"
 """Name under which the DuckLake is attached."""
 
 PARQUET: Final = {"parquet_compression": "zstd", "parquet_version": "2"}
-"""Less than half the bytes that DuckDB's defaults take for books and features, read as fast: sorted integers, mostly."""
+"""Less than half the bytes of DuckDB's defaults for books and features, read as fast: sorted integers, mostly."""
 
 
 def declared_columns(table: Table) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ from benchmarks.generated_market import features, generator, snapshots, trades, 
 from benchmarks.measurement import ROOT, console
 from benchmarks.platform_latency import START_SECONDS, VENUE, running_platform, wait_for_progress
 from benchmarks.store_census import Census, Held, census
-from jobs.maintenance import FORWARD_JOBS
+from jobs.maintenance import FREQUENT_JOBS
 from resources.duck_lake import DuckLake
 from resources.duck_lake_sql import CATALOG
 from resources.lake import Progress
@@ -138,7 +138,7 @@ def measure_cadence() -> Cadence:
 
 def _tidy(found: Cadence, instance: DagsterInstance, lake: DuckLake) -> None:
     began, now = time.monotonic(), datetime.now(UTC)
-    found.removed_runs = remove_runs(instance, now, jobs=FORWARD_JOBS)
+    found.removed_runs = remove_runs(instance, now, jobs=FREQUENT_JOBS)
     remove_reports(instance, now)
     found.removing_seconds = time.monotonic() - began
     began = time.monotonic()

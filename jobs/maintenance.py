@@ -22,7 +22,7 @@ from signal_assets.event_time import DAY, floor_to
 from signal_assets.materialization import SettingsSource
 from signal_assets.stage_tables import TABLES
 
-FORWARD_JOBS: Final = (TACTICAL, STRATEGIC)
+FREQUENT_JOBS: Final = (TACTICAL, STRATEGIC, MAINTENANCE)
 DERIVED_STAGES: Final = ("aggregates", "levels", "anomalies", "strategies")
 """What follows from signals is small, and accounts are checked from their beginning: it stays."""
 
@@ -61,10 +61,10 @@ def tidy_lake(
 def remove_old_runs(context: OpExecutionContext, settings: ResourceParam[SettingsSource]) -> None:
     """Delete finished runs, their events and output; a run whose materialization is a day's newest stays."""
     retention, now = settings.load().retention, datetime.now(UTC)
-    forward = remove_runs(context.instance, now - timedelta(hours=retention.forward_run_hours), jobs=FORWARD_JOBS)
-    other = remove_runs(context.instance, now - timedelta(days=retention.run_days), other_than=FORWARD_JOBS)
+    frequent = remove_runs(context.instance, now - timedelta(hours=retention.forward_run_hours), jobs=FREQUENT_JOBS)
+    other = remove_runs(context.instance, now - timedelta(days=retention.run_days), other_than=FREQUENT_JOBS)
     reports = remove_reports(context.instance, now - timedelta(hours=retention.feed_report_hours))
-    context.add_output_metadata({"forward_runs": forward, "other_runs": other, "reports": reports})
+    context.add_output_metadata({"frequent_runs": frequent, "other_runs": other, "reports": reports})
 
 
 def apply_retention(lake: Lake, retention: RetentionSettings, groups: Iterable[str], *, run_id: str) -> int:

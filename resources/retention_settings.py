@@ -33,7 +33,10 @@ class RetentionSettings(StrictModel):
         default=6, ge=1, le=24 * 30, description="how far back it can be read as every single commit left it"
     )
     forward_run_hours: int = Field(
-        default=12, ge=1, le=24 * 365, description="runs that moved forward, thousands a day, failed or not"
+        default=12,
+        ge=1,
+        le=24 * 365,
+        description="frequent runs, failed or not: those that moved forward, and maintenance",
     )
     run_days: int = Field(default=30, ge=3, le=3_650, description="all other runs")
     feed_report_hours: int = Field(

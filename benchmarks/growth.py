@@ -4,14 +4,15 @@ Two measurements, both through the real stores. **Cadence**: the whole platform 
 of the wall clock; what event log, catalog, Redis and disk gain is counted over two stretches of different length (were
 the growth not linear, their rates would differ), then one maintenance pass is run. **Rows**: a whole day of raw rows –
 a features row a second, a book of 5,000 levels a side a minute, 300,000 trades an instrument – is written in blocks
-with a maintenance pass after each, then the day run and the lessons follow; what lies in the lake is weighed.
+with a maintenance pass after each, then the day run and the lessons follow; what lies in the lake is weighed – for
+one instrument and for two, since a group's day is computed at once and five would take the memory of a small machine.
 
 Belongs here: the measurement, and what follows from it for a year. Does not belong here: counting (``store_census``).
 """
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -162,8 +163,19 @@ class Rows:
     seconds: float = 0.0
 
 
-def measure_rows() -> Rows:
-    """A day in a lake of its own."""
+def scaled(one: Rows, two: Rows, instruments: int) -> Rows:
+    """A day of so many instruments, from a day of one and a day of two: what the second one added, again and again."""
+    more = instruments - 1
+    found = Rows(files=dict(two.files), states=one.states + more * (two.states - one.states))
+    for name, held in two.tables.items():
+        first = one.tables.get(name, Held(0, 0))
+        added = held - first
+        found.tables[name] = Held(first.count + more * added.count, first.size + more * added.size)
+    return found
+
+
+def measure_rows(instruments: int) -> Rows:
+    """A day of the first so many instruments, in a lake of its own."""
     with tempfile.TemporaryDirectory(prefix="signals-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o755)  # as root, PostgreSQL runs as a user of its own
@@ -171,7 +183,9 @@ def measure_rows() -> Rows:
         try:
             addresses = Addresses(postgres.start(), "redis://unused", "redis://unused", str(home / "lake"), home)
             lake = DuckLake(addresses)
-            found = _one_day(lake, load_settings())
+            settings = load_settings()
+            chosen = settings.model_copy(update={"instruments": settings.instruments[:instruments]})
+            found = _one_day(lake, chosen)
             lake.close()
             return found
         finally:
@@ -373,27 +387,31 @@ def print_cadence(out: Console, found: Cadence) -> None:
     )
 
 
-def print_rows(out: Console, found: Rows, instruments: int) -> None:
-    """Tables by weight."""
+def print_rows(out: Console, one: Rows, two: Rows, instruments: int) -> None:
+    """Tables by weight: a day of one instrument, of two, and what follows for all."""
+    found = scaled(one, two, instruments)
     total = sum(held.size for held in found.tables.values())
-    sheet = Sheet("", "rows", "MB", "bytes a row", "files", title=f"A day of {instruments} instruments in the lake")
+    title = f"A day in the lake, MB of Parquet; {instruments} instruments from what the second one added"
+    sheet = Sheet("", "one", "two", str(instruments), "rows", "bytes a row", title=title)
+
+    def line(name: str, tables: Sequence[str]) -> None:
+        sizes = [sum(rows.tables.get(table, Held(0, 0)).size for table in tables) for rows in (one, two, found)]
+        count = sum(found.tables[table].count for table in tables)
+        sheet.add_row(name, *(f"{size / 1e6:.1f}" for size in sizes), f"{count:,}", f"{sizes[2] / max(count, 1):.0f}")
+
     ordered = sorted(found.tables, key=lambda name: -found.tables[name].size)
-    for name in ordered:
-        held = found.tables[name]
-        if held.size * 1_000 < total:
-            continue
-        sheet.add_row(
-            name, f"{held.count:,}", f"{held.size / 1e6:.1f}", f"{held.size / held.count:.0f}", str(found.files[name])
-        )
+    large = [name for name in ordered if found.tables[name].size * 500 >= total]
+    for name in large:
+        line(name, [name])
     sheet.add_section()
-    small = [found.tables[name] for name in ordered if found.tables[name].size * 1_000 < total]
-    sheet.add_row("the rest", f"{sum(h.count for h in small):,}", f"{sum(h.size for h in small) / 1e6:.1f}", "", "")
-    sheet.add_row("all", f"{sum(h.count for h in found.tables.values()):,}", f"{total / 1e6:.1f}", "", "")
+    line("the rest", [name for name in ordered if name not in large])
+    line("all", ordered)
     out.print(sheet)
+    passes = ", ".join(f"{seconds:.1f}" for seconds in two.passes)
     out.print(
-        f"raw rows in {BLOCKS} blocks, a maintenance pass after each: {', '.join(f'{s:.1f}' for s in found.passes)} s; "
-        f"{found.written / 1e6:,.0f} MB on disk at the end, replaced files included; states of the day's end "
-        f"{found.states / 1e3:,.0f} kB; all of it took {found.seconds:.0f} s",
+        f"two instruments' raw rows in {BLOCKS} blocks, a maintenance pass after each and at the end: {passes} s; "
+        f"{two.written / 1e6:,.0f} MB on disk then, replaced files included; states of a day's end "
+        f"{found.states / 1e3:,.0f} kB; it took {one.seconds:.0f} and {two.seconds:.0f} s",
         soft_wrap=True,
     )
 
@@ -423,10 +441,11 @@ def main(out: Console | None = None) -> None:
     with out.status("the platform on the simulated venue"):
         cadence = measure_cadence()
     print_cadence(out, cadence)
-    with out.status(f"a day of {len(settings.instruments_by_key)} instruments"):
-        rows = measure_rows()
-    print_rows(out, rows, len(settings.instruments_by_key))
-    print_year(out, year(cadence, rows, settings.retention))
+    with out.status("a day of rows"):
+        one, two = measure_rows(1), measure_rows(2)
+    instruments = len(settings.instruments_by_key)
+    print_rows(out, one, two, instruments)
+    print_year(out, year(cadence, scaled(one, two, instruments), settings.retention))
 
 
 if __name__ == "__main__":

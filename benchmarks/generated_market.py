@@ -4,6 +4,7 @@ Belongs here: rows that are sound – sides, ticks, lots, times. Does not belong
 (``services/simulated_venue``).
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,8 @@ from signal_assets.event_time import DAY, MINUTE, SECOND
 from signal_assets.fixed_point import SCALE
 from signal_assets.instrument import Instrument
 from signal_assets.market.feature_grid import TOP_LEVELS
-from signal_assets.market.tables import DEPTH_SNAPSHOTS, FEATURES, TRADES
+from signal_assets.market.tables import DEPTH_SNAPSHOTS, FEATURES, FEED_GAPS, TRADES
+from signal_assets.table import Table
 
 Integers = NDArray[np.int64]
 
@@ -118,3 +120,42 @@ def snapshots(instrument: Instrument, start: int, levels: int, grid: pd.DataFram
         "coverage_high": asks[:, -1],
     }
     return DEPTH_SNAPSHOTS.conform(pd.DataFrame(rows))
+
+
+def raw_day(
+    instruments: Sequence[Instrument],
+    start: int,
+    prices: Mapping[str, float],
+    *,
+    seed: int,
+    grid: int = SECOND,
+    count: int = 300_000,
+    levels: int = 1_000,
+) -> dict[Table, pd.DataFrame]:
+    """Every raw table of the day that begins at ``start``; each day is another one, and fits on the one before.
+
+    Parameters
+    ----------
+    prices : mapping of str to float
+        Of each instrument at the day's end, in quote units.
+    grid : int
+        µs between features rows.
+    count, levels : int
+        Trades, and levels a side of a book, of one instrument.
+    """
+    frames: dict[Table, list[pd.DataFrame]] = {FEATURES: [], TRADES: [], DEPTH_SNAPSHOTS: []}
+    number = start // DAY
+    for instrument in instruments:
+        chance = generator(instrument, seed + number)
+        rows = features(instrument, np.arange(start + grid, start + DAY + 1, grid), prices[instrument.key], chance)
+        made = trades(instrument, start, count, rows, chance)
+        made["trade_id"] += number * count
+        for table, frame in (
+            (FEATURES, rows),
+            (TRADES, made),
+            (DEPTH_SNAPSHOTS, snapshots(instrument, start, levels, rows, chance)),
+        ):
+            frames[table].append(frame)
+    return {table: pd.concat(parts, ignore_index=True) for table, parts in frames.items()} | {
+        FEED_GAPS: FEED_GAPS.empty()
+    }

@@ -19,10 +19,20 @@ def backfill(
             help="An asset like levels/wave_peaks, or a stage; may be given several times.", show_default="all"
         ),
     ] = None,
-    wait: Annotated[bool, typer.Option(help="Wait for the end and show progress.")] = True,
+    go_on: Annotated[
+        str | None,
+        typer.Option(
+            "--continue",
+            help="Go on with the back-fill of this id (same days, same assets) instead of beginning anew.",
+            show_default=False,
+        ),
+    ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Recompute whole days from raw in one Dagster back-fill, on the running platform.
+    """Recompute whole days from raw, as many runs at once as there are workers; folds follow in order of the days.
+
+    What is interrupted leaves whole runs behind: the same command with --continue goes on, without it everything is
+    computed anew, with the same rows.
 
     Example: signals backfill --from 2024-08-08 --to 2024-08-09 --assets levels
     """
@@ -35,16 +45,18 @@ def backfill(
     from services.backfills import Backfills
 
     with Backfills(Addresses.resolve(enter_home(home))) as backfills:
-        identifier = backfills.launch(start, end, assets or [])
+        running = backfills.prepare(start, end, assets or [], go_on)
         days = (end - start).days + 1
-        typer.echo(f"back-fill {identifier}: {days} day{'' if days == 1 else 's'}, {', '.join(backfills.selected)}")
-        if not wait:
-            return
+        typer.echo(f"back-fill {running.identifier}: {days} day{'' if days == 1 else 's'}, {', '.join(running.assets)}")
+        if go_on is not None:
+            typer.echo(f"{running.done} of {running.pieces} runs are done already")
         with share("recomputing") as done:
             try:
-                for part in backfills.watch(identifier):
-                    done(part)
+                for step in running.follow():
+                    done(step.share)
+                    if step.line:
+                        typer.echo(step.line)
             except KeyboardInterrupt:
-                typer.echo(f"back-fill {identifier} goes on without us; the Dagster UI shows it", err=True)
+                typer.echo(f"runs on their way end by themselves; go on with --continue {running.identifier}", err=True)
                 raise
     typer.echo("done")

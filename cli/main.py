@@ -9,7 +9,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from cli import backfill, config, demo, doctor, env, replay, simulate, sql, up
+from cli import backfill, config, demo, doctor, env, replay, simulate, sql, up, worker
 
 OUR_PACKAGES: Final = frozenset({"cli", "resources", "services", "signal_assets", "jobs", "sensors"})
 INTERRUPTED: Final = 130
@@ -72,6 +72,7 @@ app.command()(replay.replay)
 app.command()(simulate.simulate)
 app.command()(sql.sql)
 app.command()(backfill.backfill)
+app.command()(worker.worker)
 app.command()(doctor.doctor)
 app.add_typer(config.app, name="config")
 

@@ -3,6 +3,7 @@
 Belongs here: addresses, extensions, attaching. Does not belong here: what is asked over a connection (``duck_lake``).
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -14,6 +15,7 @@ import psycopg2
 
 from resources.duck_lake_sql import CATALOG, first_line, literal
 from resources.lake import LakeError
+from resources.object_store import in_object_store, secret_of
 from resources.settings import Addresses
 
 FIRST_ATTACH_LOCK: Final = 0x51674C62
@@ -57,6 +59,9 @@ def connect(addresses: Addresses, *, read_only: bool = False) -> duckdb.DuckDBPy
     try:
         for name in ("postgres_scanner", "ducklake"):
             connection.execute(f"LOAD '{extension_path(name)}'")
+        if in_object_store(addresses.lake_path):
+            connection.execute(f"LOAD '{extension_path('httpfs')}'")
+            connection.execute(secret_of(addresses.lake_path, os.environ))
         connection.execute("SET TimeZone='UTC'")
         connection.execute("SET ducklake_max_retry_count=100")
         with _alone_at_the_catalog(addresses):
@@ -66,6 +71,9 @@ def connect(addresses: Addresses, *, read_only: bool = False) -> duckdb.DuckDBPy
                 f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}{mode})"
             )
         connection.execute(f"USE {CATALOG}")
+    except LakeError:
+        connection.close()
+        raise
     except (duckdb.Error, psycopg2.Error) as error:
         connection.close()
         raise LakeError(f"cannot open the lake at {addresses.lake_path}: {first_line(error)}") from error

@@ -1,44 +1,73 @@
-"""Dagster back-fills of the derived assets: asked for, and watched until they end.
+"""Back-fills of the derived assets: asked for, cut into runs, and watched until they end.
 
-Belongs here: checking what is asked for, handing it to Dagster's daemon, following its runs. Does not belong here: what
-a day run computes.
+Belongs here: checking what is asked for, putting runs into Dagster's queue as what they need is done, following them,
+starting again what was lost with its worker. Does not belong here: how it is cut (``backfill_plan``), what a run
+computes.
 """
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Final, Self
 
-from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
-from dagster._core.definitions.selector import (
-    PartitionRangeSelector,
-    PartitionsByAssetSelector,
-    PartitionsSelector,
+import redis
+from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
 )
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
-from dagster._core.storage.tags import BACKFILL_ID_TAG
 
+from jobs.asset_jobs import RAW_STAGE
 from resources.dagster_resources import SettingsResource
 from resources.duck_lake import process_lake
+from resources.run_lease import broker_client
 from resources.run_queues import BACKFILL, QUEUE_TAG
 from resources.settings import Addresses
+from resources.worker_register import registered_workers, slots_of
+from services.backfill_plan import Piece, plan
 from services.platform.environment import DEFAULT_DEFINITIONS, exports
+from services.platform.home import socket_folder
 from signal_assets.derivation import watermark_of
 from signal_assets.event_time import DAY, iso, start_of_date
 
-RAW_STAGE: Final = "market"
-POLL_SECONDS: Final = 1.0
-PATIENCE_SECONDS: Final = 60.0
-"""How long Dagster's daemon may take to notice a back-fill before we say that nobody is there."""
+BACKFILL_TAG: Final = "signals/backfill"
+PIECE_TAG: Final = "signals/backfill_piece"
 
-_FAILED: Final = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+POLL_SECONDS: Final = 0.4
+COUNT_WORKERS_EVERY: Final = 5.0
+PATIENCE_SECONDS: Final = 90.0
+"""How long a run may wait while none is on its way before we say that nobody is there."""
+MOST_ATTEMPTS: Final = 5
+"""How often a run that was lost with its worker, or overtaken, is started."""
+OVERTAKEN: Final = "this run expected"
+"""What the lake says when another run, of a sensor or schedule, has moved the same progress meanwhile."""
 
 
 class BackfillError(RuntimeError):
     """A back-fill cannot be asked for, or failed; one line says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a back-fill has come, and what happened last."""
+
+    done: int
+    of: int
+    line: str = ""
+
+    @property
+    def share(self) -> float:
+        """The done share, 0…1."""
+        return self.done / self.of if self.of else 1.0
 
 
 class Backfills:
@@ -56,10 +85,10 @@ class Backfills:
         self._addresses = addresses
         self._former = {name: os.environ.get(name) for name in exports(addresses)}
         os.environ.update(exports(addresses))
-        name = module or os.environ.get("SIGNAL_DEFINITIONS_MODULE") or DEFAULT_DEFINITIONS
-        self._graph: Any = import_module(name).definitions.resolve_asset_graph()
+        self._module = module or os.environ.get("SIGNAL_DEFINITIONS_MODULE") or DEFAULT_DEFINITIONS
+        self._definitions: Any = import_module(self._module).definitions
+        self._graph: Any = self._definitions.resolve_asset_graph()
         self._instance = DagsterInstance.get()
-        self.selected: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -74,47 +103,34 @@ class Backfills:
             else:
                 os.environ[name] = value
 
-    def launch(self, first: date, last: date, assets: Sequence[str]) -> str:
-        """Hand the days to Dagster's daemon; returns the back-fill's id.
+    def prepare(
+        self, first: date, last: date, assets: Sequence[str], identifier: str | None = None
+    ) -> "RunningBackfill":
+        """Check what is asked for and cut it into runs; nothing is started yet.
 
         Parameters
         ----------
         assets : sequence of str
-            ``stage/table`` or a stage; empty means everything derived.
+            ``stage/table`` or a stage; empty means everything derived. Tables written together come together.
+        identifier : str, optional
+            Of a back-fill of the same days and assets, to go on with it: what succeeded is not done again, what is
+            still on its way is awaited.
 
         Raises
         ------
         BackfillError
-            If an asset is unknown, or a day is not over in the raw data.
+            If an asset is unknown, a day is not over in the raw data, or the back-fill to go on with is another one.
         """
-        keys = select(self._derived(), assets)
-        self.selected = ["/".join(key.path) for key in keys]
+        wanted = select(self._derived(), assets)
+        together = {other for key in wanted for other in self._graph.get(key).execution_set_asset_keys}
+        keys = [key for key in self._derived() if key in together]
         self._refuse_open_days(last)
-        days = [(first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1)]
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         known = set(self._graph.get(keys[0]).partitions_def.get_partition_keys())
-        if outside := [day for day in days if day not in known]:
+        if outside := [day for day in days if day.isoformat() not in known]:
             raise BackfillError(f"{outside[0]} lies outside the days there are: {min(known)} to {max(known)}")
-        whole = PartitionRangeSelector(start=days[0], end=days[-1])
-        moment = time.time()
-        identifier = f"cli{int(moment * 1000):x}"
-        self._instance.add_backfill(
-            # Exactly these days of each asset: by partition mapping, Dagster would add the days that look back at them,
-            # which may not be over yet.
-            PartitionBackfill.from_partitions_by_assets(
-                backfill_id=identifier,
-                asset_graph=self._graph,
-                backfill_timestamp=moment,
-                tags={QUEUE_TAG: BACKFILL},
-                dynamic_partitions_store=self._instance,
-                partitions_by_assets=[
-                    PartitionsByAssetSelector(asset_key=key, partitions=PartitionsSelector([whole])) for key in keys
-                ],
-                title=f"signals backfill {first} to {last}",
-                description=None,
-                run_config=None,
-            )
-        )
-        return identifier
+        runs = _BackfillRuns(self._instance, self._definitions, self._module, self._addresses)
+        return RunningBackfill(plan(self._graph, keys, days), keys, runs, identifier)
 
     def _derived(self) -> list[AssetKey]:
         nodes = (self._graph.get(key) for key in self._graph.toposorted_asset_keys)
@@ -133,39 +149,204 @@ class Backfills:
         finally:
             lake.close()
 
-    def watch(self, identifier: str, poll_seconds: float = POLL_SECONDS) -> Iterator[float]:
-        """The done share, again and again, until the back-fill has ended.
+
+class _BackfillRuns:
+    """Runs of back-fills as Dagster knows them: put into the queue, looked at, taken out again."""
+
+    def __init__(self, instance: DagsterInstance, definitions: Any, module: str, addresses: Addresses) -> None:
+        self._instance = instance
+        self._job: Any = definitions.resolve_job_def(BACKFILL)
+        self._subsets: dict[frozenset[AssetKey], Any] = {}
+        self._client = broker_client(addresses.broker_url)
+        location = GrpcServerCodeLocationOrigin(
+            host="localhost", socket=str(socket_folder(addresses.home) / "code.sock"), location_name=module
+        )
+        self._shown_as = RemoteRepositoryOrigin(location, definitions.get_repository_def().name)
+        self._code = RepositoryPythonOrigin(
+            executable_path=sys.executable,  # a worker of another machine uses its own
+            code_pointer=ModuleCodePointer(module, "definitions", None),
+            container_image=None,
+            entry_point=None,
+            container_context=None,
+        )
+
+    def submit(self, piece: Piece, identifier: str) -> str:
+        """Put a run of the piece into Dagster's queue; returns its id."""
+        first, last = piece.days[0].isoformat(), piece.days[-1].isoformat()
+        partition = (
+            {PARTITION_NAME_TAG: first}
+            if first == last
+            else {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+        )
+        if piece.assets not in self._subsets:
+            self._subsets[piece.assets] = self._job.get_subset(asset_selection=piece.assets)
+        run = self._instance.create_run_for_job(
+            self._subsets[piece.assets],
+            tags={QUEUE_TAG: BACKFILL, BACKFILL_TAG: identifier, PIECE_TAG: piece.name, **partition},
+            asset_selection=piece.assets,
+            status=DagsterRunStatus.NOT_STARTED,
+            remote_job_origin=self._shown_as.get_job_origin(BACKFILL),
+            job_code_origin=JobPythonOrigin(BACKFILL, self._code),
+        )
+        workspace: Any = None  # only other coordinators look at it
+        return self._instance.submit_run(run.run_id, workspace).run_id
+
+    def of(self, identifier: str) -> list[DagsterRun]:
+        """Every run of a back-fill, the newest first."""
+        return list(self._instance.get_runs(RunsFilter(tags={BACKFILL_TAG: identifier})))
+
+    def with_ids(self, run_ids: Sequence[str]) -> list[DagsterRun]:
+        """The runs as they stand now."""
+        return list(self._instance.get_runs(RunsFilter(run_ids=list(run_ids)))) if run_ids else []
+
+    def take_back(self, run_ids: Sequence[str]) -> int:
+        """Cancel those that still wait in the queue; returns how many are left on their way."""
+        left = 0
+        for run in self.with_ids(run_ids):
+            if run.status is DagsterRunStatus.QUEUED:
+                self._instance.run_coordinator.cancel_run(run.run_id)
+            elif not run.is_finished:
+                left += 1
+        return left
+
+    def failure_of(self, run_id: str) -> str | None:
+        """Why a step of the run failed, in one line; None when the run was lost with its worker."""
+        for entry in self._instance.all_logs(run_id, of_type=DagsterEventType.STEP_FAILURE):
+            data = entry.get_dagster_event().step_failure_data
+            cause: Any = data.user_failure_data or data.error
+            text = str(getattr(cause, "description", None) or getattr(cause, "message", "") or "no reason given")
+            return text.strip().splitlines()[0]
+        return None
+
+    def slots(self) -> int | None:
+        """How many runs all workers together take at once; None while Redis does not answer."""
+        try:
+            return slots_of(registered_workers(self._client), BACKFILL)
+        except redis.RedisError:
+            return None
+
+    def queue_moves(self) -> bool:
+        """Whether any run of the queue is on its way."""
+        under_way = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+        return bool(self._instance.get_runs(RunsFilter(tags={QUEUE_TAG: BACKFILL}, statuses=under_way), limit=1))
+
+
+class RunningBackfill:
+    """One back-fill: its pieces, and which of them are done.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+        All of them.
+    assets : sequence of AssetKey
+        What is recomputed, in the order in which data flows.
+    """
+
+    def __init__(
+        self, pieces: Sequence[Piece], assets: Sequence[AssetKey], runs: _BackfillRuns, identifier: str | None
+    ) -> None:
+        self._pieces = {piece.name: piece for piece in pieces}
+        self.assets = ["/".join(key.path) for key in assets]
+        self._runs = runs
+        self._done: set[str] = set()
+        self._under_way: dict[str, str] = {}
+        """Name of the piece by run id."""
+        self._attempts: dict[str, int] = {}
+        self._slots = 1
+        self._next_count = 0.0
+        self._quiet_since = time.monotonic()
+        self.identifier = identifier or f"cli{time.time_ns() // 1_000_000:x}"
+        if identifier is not None:
+            self._take_up()
+
+    @property
+    def pieces(self) -> int:
+        """How many runs it is made of."""
+        return len(self._pieces)
+
+    @property
+    def done(self) -> int:
+        """How many of them have succeeded."""
+        return len(self._done)
+
+    def _take_up(self) -> None:
+        earlier = self._runs.of(self.identifier)
+        if not earlier:
+            raise BackfillError(f"there is no back-fill {self.identifier}")
+        for run in earlier:
+            name = run.tags.get(PIECE_TAG, "")
+            if name not in self._pieces:
+                raise BackfillError(f"back-fill {self.identifier} was of other days or assets: it has {name!r}")
+            if run.status is DagsterRunStatus.SUCCESS:
+                self._done.add(name)
+            elif not run.is_finished:
+                self._under_way[run.run_id] = name
+
+    def follow(self) -> Iterator[Step]:
+        """Put pieces into the queue as what they need is done; a step whenever something happened, until the end.
+
+        When the reader goes away (``close()``, Ctrl-C), what still waits is taken out of the queue; what is on its way
+        ends by itself.
 
         Raises
         ------
         BackfillError
-            If it failed or was canceled, or nobody takes it up.
+            If a run failed or was cancelled, was lost too often, or nobody takes the runs.
         """
-        began = time.monotonic()
-        while True:
-            backfill = self._instance.get_backfill(identifier)
-            if backfill is None:
-                raise BackfillError(f"back-fill {identifier} is gone")
-            runs = self._instance.get_runs(RunsFilter(tags={BACKFILL_ID_TAG: identifier}))
-            if backfill.status in (BulkActionStatus.COMPLETED, BulkActionStatus.COMPLETED_SUCCESS):
-                yield 1.0
-                return
-            failed = [run.run_id for run in runs if run.status in _FAILED]
-            if failed or backfill.status in (
-                BulkActionStatus.FAILED,
-                BulkActionStatus.COMPLETED_FAILED,
-                BulkActionStatus.CANCELED,
-            ):
-                detail = f"run {failed[0][:8]} (the Dagster UI says why)" if failed else backfill.status.value.lower()
-                raise BackfillError(f"back-fill {identifier} failed: {detail}")
-            if not runs and time.monotonic() - began > PATIENCE_SECONDS:
-                raise BackfillError(f"nobody takes up back-fill {identifier}: is Dagster's daemon running?")
-            yield self._done_share([run.run_id for run in runs])
-            time.sleep(poll_seconds)
+        try:
+            while len(self._done) < len(self._pieces):
+                self._submit_what_can_go()
+                yield Step(len(self._done), len(self._pieces))
+                time.sleep(POLL_SECONDS)
+                for run in self._runs.with_ids(list(self._under_way)):
+                    if run.is_finished:
+                        self._quiet_since = time.monotonic()
+                        yield self._ended(run, self._under_way.pop(run.run_id))
+                self._say_if_nobody_is_there()
+        finally:
+            self._runs.take_back(list(self._under_way))
 
-    def _done_share(self, run_ids: Sequence[str]) -> float:
-        steps = sum(self._instance.get_run_stats(run_id).steps_succeeded for run_id in run_ids)
-        return min(0.99, steps / max(1, len(self.selected)))
+    def _submit_what_can_go(self) -> None:
+        if time.monotonic() >= self._next_count:
+            self._next_count = time.monotonic() + COUNT_WORKERS_EVERY
+            self._slots = self._runs.slots() or self._slots
+        # One more than there are workers, so that a worker that becomes free finds the next one in the queue.
+        room = self._slots + 1 - len(self._under_way)
+        if room <= 0:
+            return
+        busy = set(self._under_way.values())
+        ready = [
+            piece for name, piece in self._pieces.items() if name not in self._done | busy and piece.needs <= self._done
+        ]
+        # What others wait for longest: the oldest days, and of those the folds.
+        for piece in sorted(ready, key=lambda piece: (piece.days[0], -len(piece.needs)))[:room]:
+            self._under_way[self._runs.submit(piece, self.identifier)] = piece.name
+            self._attempts[piece.name] = self._attempts.get(piece.name, 0) + 1
+
+    def _ended(self, run: DagsterRun, name: str) -> Step:
+        if run.status is DagsterRunStatus.SUCCESS:
+            self._done.add(name)
+            return Step(len(self._done), len(self._pieces), f"{name}: done")
+        short = run.run_id[:8]
+        if run.status is DagsterRunStatus.CANCELED:
+            raise BackfillError(f"back-fill {self.identifier}: {name}: run {short} was cancelled")
+        if reason := self._runs.failure_of(run.run_id):
+            raise BackfillError(f"back-fill {self.identifier}: {name} failed: {reason} (run {short})")
+        if self._attempts.get(name, 0) >= MOST_ATTEMPTS:
+            raise BackfillError(
+                f"back-fill {self.identifier}: {name} was lost {MOST_ATTEMPTS} times, last as run {short}"
+            )
+        return Step(len(self._done), len(self._pieces), f"{name}: run {short} was lost with its worker, starting again")
+
+    def _say_if_nobody_is_there(self) -> None:
+        if time.monotonic() - self._quiet_since < PATIENCE_SECONDS:
+            return
+        if self._runs.queue_moves():
+            self._quiet_since = time.monotonic()
+        elif self._runs.slots() == 0:
+            raise BackfillError("no worker takes back-fill runs: start `signals up` or `signals worker`")
+        else:
+            raise BackfillError(f"nobody takes up back-fill {self.identifier}: is Dagster's daemon running?")
 
 
 def select(derived: Sequence[AssetKey], wanted: Sequence[str]) -> list[AssetKey]:

@@ -22,6 +22,7 @@ from dagster_celery import make_app, tasks
 
 from resources.run_lease import RunLease, broker_client, release_leases_of_the_dead
 from resources.run_queues import CELERY_CONFIGURATION, celery_queues
+from resources.worker_register import WorkerEntry, WorkerRegistration
 
 DEFINITIONS_VARIABLE: Final = "SIGNAL_DEFINITIONS_MODULE"
 DEFAULT_DEFINITIONS: Final = "signal_assets.definitions"
@@ -35,6 +36,7 @@ _signals: Any = signals
 
 _logger = logging.getLogger(__name__)
 _leases: dict[str, RunLease] = {}
+_registrations: list[WorkerRegistration] = []
 
 
 def create_app(broker_url: str) -> Celery:
@@ -101,6 +103,21 @@ def report_ready(**_: object) -> None:
             Path(path).write_text(str(os.getpid()), "ascii")
 
 
+def register(sender: Any = None, **_: object) -> None:
+    """Tell Dagster's queue, on whichever machine, how many runs of which queues this worker takes at once."""
+    worker = sender.controller
+    entry = WorkerEntry(worker.hostname, tuple(worker.app.amqp.queues.consume_from), int(worker.concurrency))
+    registration = WorkerRegistration(broker_client(app.conf.broker_url), entry)
+    registration.begin()
+    _registrations.append(registration)
+
+
+def withdraw(**_: object) -> None:
+    """No further run is for this worker."""
+    while _registrations:
+        _registrations.pop().withdraw()
+
+
 def leave_at_once_when_idle(**_: object) -> None:
     """Celery takes two seconds to take its pool apart; without a run in it nothing is lost by not waiting."""
     if not state.reserved_requests:
@@ -123,6 +140,8 @@ def give_lease_back(task_id: str, **_: object) -> None:
 _signals.worker_init.connect(load_before_fork)
 _signals.worker_process_init.connect(warm_up)
 _signals.worker_ready.connect(report_ready)
+_signals.worker_ready.connect(register)
+_signals.worker_shutting_down.connect(withdraw)
 _signals.worker_shutting_down.connect(leave_at_once_when_idle)
 _signals.task_prerun.connect(take_lease)
 _signals.task_postrun.connect(give_lease_back)

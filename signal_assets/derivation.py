@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Final
 
 import pandas as pd
 
-from resources.lake import Lake, LakeError, Progress
-from signal_assets.event_time import MINUTE, iso
+from resources.lake import Lake, LakeError, LakeTransaction, Progress, State
+from signal_assets.event_time import DAY, MINUTE, iso
 from signal_assets.instrument import Instrument, whole_group
 from signal_assets.market.tables import TABLES as RAW_TABLES
 from signal_assets.removed_rows import kept_since, require_kept
@@ -21,6 +22,10 @@ from signal_assets.window import Window, forward_windows
 
 Inputs = Mapping[str, pd.DataFrame]
 """Rows of each input, by table name, ordered by instrument, time and key."""
+
+
+COMPUTED: Final = "computed"
+"""Kept in the place of a state for days that were computed out of order: a window table has no memory to keep."""
 
 
 class NotCompleteError(LakeError):
@@ -145,14 +150,20 @@ def forward(
     position = before.progress if before is not None else first
     keys = scope_of(instruments)
     done.start, done.end = position, max(position, end)
-    for window in forward_windows(position, end):
-        rows = compute(lake, derivation, window, instruments, late=False)
-        after = Progress(origin, window.end)
-        with lake.transaction(asset=derivation.asset, run_id=run_id) as unit:
-            written = unit.extend(derivation.table, rows, window, keys) if window.holds(derivation.grid) else 0
-            unit.advance(derivation.asset, group, before, after)
-        before = after
-        done.add(derivation.table, rows, written)
+    while position < end:
+        window = forward_windows(position, end)[0]
+        if window.start % DAY == 0 and _is_computed(lake, derivation, group, window.start + DAY):
+            after = Progress(origin, window.start + DAY)  # a back-fill was here before us: its rows stand
+            with lake.transaction(asset=derivation.asset, run_id=run_id) as unit:
+                unit.advance(derivation.asset, group, before, after)
+        else:
+            rows = compute(lake, derivation, window, instruments, late=False)
+            after = Progress(origin, window.end)
+            with lake.transaction(asset=derivation.asset, run_id=run_id) as unit:
+                written = unit.extend(derivation.table, rows, window, keys) if window.holds(derivation.grid) else 0
+                unit.advance(derivation.asset, group, before, after)
+            done.add(derivation.table, rows, written)
+        before, position = after, after.progress
         done.windows += 1
         done.snapshot_id = unit.snapshot_id
     done.seconds = time.perf_counter() - began
@@ -164,7 +175,9 @@ def recompute_day(
 ) -> WorkDone:
     """Replace a whole day that lies fully behind the watermark, late rows taken in.
 
-    Progress that is still inside or before the day moves to the day's end; progress behind it stays.
+    Progress that is inside the day moves to the day's end; progress behind it stays. Progress that is before the day
+    stays too, since what lies between has not been computed: the day is noted, and progress passes it when it gets
+    there. So days may be computed in any order, and never seem to be there when they are not.
 
     Raises
     ------
@@ -181,14 +194,32 @@ def recompute_day(
     done = WorkDone(windows=1, start=window.start, end=window.end)
     with lake.transaction(asset=derivation.asset, run_id=run_id) as unit:
         written = unit.replace(derivation.table, rows, window, scope_of(instruments))
-        before = unit.progress(derivation.asset, group)
-        if before is None or before.progress < window.end:
-            origin = before.origin if before is not None else min(first, window.start)
-            unit.advance(derivation.asset, group, before, Progress(origin, window.end))
+        _reach(lake, unit, derivation, group, first, window)
     done.add(derivation.table, rows, written)
     done.snapshot_id = unit.snapshot_id
     done.seconds = time.perf_counter() - began
     return done
+
+
+def _reach(lake: Lake, unit: LakeTransaction, derivation: Derivation, group: str, first: int, window: Window) -> None:
+    """Move progress over the day just written and over those after it that are noted, or note it."""
+    before = unit.progress(derivation.asset, group)
+    position = before.progress if before is not None else first
+    if position >= window.end:
+        return
+    if position < window.start:
+        unit.keep_state(State(derivation.asset, group, "day_end", window.end, COMPUTED))
+        return
+    end = window.end
+    while _is_computed(lake, derivation, group, end + DAY):
+        end += DAY
+    origin = before.origin if before is not None else min(first, window.start)
+    unit.advance(derivation.asset, group, before, Progress(origin, end))
+
+
+def _is_computed(lake: Lake, derivation: Derivation, group: str, day_end: int) -> bool:
+    """Whether the day that ends there was computed while progress had not come to it."""
+    return lake.state(derivation.asset, group, day_end) is not None
 
 
 def _require_inputs(derivation: Derivation, group: str, end: int, progresses: Mapping[str, Progress]) -> int:

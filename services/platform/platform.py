@@ -23,6 +23,7 @@ from services.platform.embedded_redis import EmbeddedRedis, broker_url_of, check
 from services.platform.environment import DEFAULT_DEFINITIONS, exports, prepare_dagster_home, write_workspace
 from services.platform.errors import PlatformError, StartInterruptedError
 from services.platform.home import HomeLock, prepare_home, socket_folder
+from services.platform.run_worker import worker_command, worker_options
 from services.platform.stop_request import StopRequest
 from services.platform.supervisor import ChildStatus, Supervisor, end_leftovers
 
@@ -274,19 +275,8 @@ class Platform:
         ]
 
     def _worker(self, name: str, queues: Sequence[str], processes: int, niceness: int = 0) -> Child:
-        ready = self.home / "run" / f"{name}.ready"
-        command = [sys.executable, "-m", "celery", "-A", "services.worker", "worker", "--pool", "prefork"]
-        command += ["--concurrency", str(processes), "--queues", ",".join(queues), "--hostname", f"{name}@%h"]
-        command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"]
-        return self._child(
-            name,
-            command,
-            environment={"SIGNAL_READY_FILE": str(ready)},
-            is_ready=lambda pid: probes.ready_file_names(ready, pid),
-            stale_files=(ready,),
-            grace=20.0,  # a run in progress may end
-            niceness=niceness,
-        )
+        command = worker_command(name, queues, processes)
+        return self._child(name, command, niceness=niceness, **worker_options(self.home, name))
 
     def _market_children(self) -> list[Child]:
         children: list[Child] = []

@@ -269,6 +269,11 @@ class RunningBackfill:
         """How many of them have succeeded."""
         return len(self._done)
 
+    @property
+    def under_way(self) -> list[str]:
+        """Ids of runs that wait or execute."""
+        return list(self._under_way)
+
     def _take_up(self) -> None:
         earlier = self._runs.of(self.identifier)
         if not earlier:

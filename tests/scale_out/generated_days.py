@@ -5,7 +5,6 @@ Belongs here: raw rows and the reference. Does not belong here: workers.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tests.lanes.market_run import FOLDED, GROUP, RawRows, contents, folded, run
 
 SETTINGS = """
 grid_milliseconds: 30000
+anomalies: {metrics_interval_seconds: 30}
 strategic_interval_seconds: 300
 live: {metrics_port: 0, health_port: 0}
 instruments:

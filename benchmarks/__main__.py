@@ -6,10 +6,18 @@ Belongs here: which there are, in which order. Does not belong here: any of them
 import argparse
 from collections.abc import Sequence
 
-from benchmarks import book_throughput, day_run, dollar_aggregation, growth, platform_latency, signal_latency
+from benchmarks import (
+    back_fill,
+    book_throughput,
+    day_run,
+    dollar_aggregation,
+    growth,
+    platform_latency,
+    signal_latency,
+)
 from benchmarks.measurement import console, machine
 
-NAMES = ("dollar_aggregation", "book_throughput", "signal_latency", "day_run", "platform_latency", "growth")
+NAMES = ("dollar_aggregation", "book_throughput", "signal_latency", "day_run", "back_fill", "platform_latency", "growth")
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -33,6 +41,8 @@ def main(words: Sequence[str] | None = None) -> None:
         signal_latency.main(out)
     if "day_run" in wanted:
         day_run.main(out)
+    if "back_fill" in wanted:
+        back_fill.main(out)
     if "platform_latency" in wanted:
         platform_latency.main(out, arguments.seconds)
     if "growth" in wanted:

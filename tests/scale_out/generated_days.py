@@ -55,8 +55,11 @@ def fill(lake: Lake, settings: Settings) -> None:
         start = START + number * DAY
         frames = raw_day(instruments, start, PRICES, seed=5, grid=30 * SECOND, count=2_000, levels=40)
         for table in RAW_TABLES:
+            frame = frames[table]
             with lake.transaction(asset=asset_name(table), run_id="raw") as unit:
-                unit.append(table, frames[table])
+                unit.append(table, frame[::2])
+            with lake.transaction(asset=asset_name(table), run_id="raw") as unit:
+                unit.append(table, frame[1::2])
                 before = Progress(START, start) if number else None
                 unit.advance(asset_name(table), GROUP, before, Progress(START, start + DAY))
 

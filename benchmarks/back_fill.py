@@ -34,7 +34,8 @@ from resources.run_lease import broker_client
 from resources.run_queues import BACKFILL
 from resources.settings import Addresses, Settings, load_settings
 from resources.worker_register import registered_workers, slots_of
-from services.backfills import BACKFILL_TAG, Backfills
+from services.backfill_runs import BACKFILL_TAG
+from services.backfills import Backfills
 from services.platform.environment import exports
 from services.platform.platform import Platform
 from services.platform.shared_workers import SharedWorkers

@@ -9,15 +9,21 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import Final
 
 import redis
 
+from resources.settings import Settings
+
 ENTRY_SECONDS: Final = 15
 RENEW_SECONDS: Final = 4.0
 PREFIX: Final = "platform:worker:"
+
+NOT_COMPUTED_BY: Final = ("live", "venue", "up", "sensor_interval_seconds", "strategic_interval_seconds")
+"""Sections of the configuration that say where and how often, not what."""
 
 _logger = logging.getLogger(__name__)
 
@@ -29,6 +35,8 @@ class WorkerEntry:
     name: str
     queues: tuple[str, ...]
     processes: int
+    configuration: str = ""
+    """What it computes by, in short; empty when it could not be read."""
 
     def slots(self, queue: str) -> int:
         """Runs of ``queue`` it executes at once: one process stays for each of its other queues.
@@ -43,6 +51,32 @@ class WorkerEntry:
         return max(1, self.processes - len(self.queues) + 1) if queue in self.queues else 0
 
 
+def configuration_digest(settings: Settings) -> str:
+    """What of the configuration decides what is computed, in twelve letters: equal rows need equal ones."""
+    text = settings.model_dump_json(exclude=set(NOT_COMPUTED_BY))
+    return sha256(text.encode()).hexdigest()[:12]
+
+
+def disagreement(workers: Sequence[WorkerEntry]) -> str | None:
+    """Two workers that compute by different configurations, in one line; None when all have the same.
+
+    Examples
+    --------
+    >>> here, there = WorkerEntry("a@here", ("backfill",), 1, "1f"), WorkerEntry("b@there", ("backfill",), 1, "2e")
+    >>> disagreement([here, there])
+    'a@here and b@there have different configurations (1f, 2e): every machine needs the same file'
+    >>> disagreement([here, here])
+    """
+    known = [worker for worker in workers if worker.configuration]
+    for worker in known:
+        if worker.configuration != known[0].configuration:
+            return (
+                f"{known[0].name} and {worker.name} have different configurations ({known[0].configuration}, "
+                f"{worker.configuration}): every machine needs the same file"
+            )
+    return None
+
+
 class WorkerRegistration:
     """The entry of this worker, renewed by a thread until it is withdrawn.
 
@@ -52,16 +86,21 @@ class WorkerRegistration:
     ----------
     client
         Redis of the broker.
-    entry
-        What is written.
+    describe
+        What is written, asked anew each time: the configuration may change.
     """
 
     def __init__(
-        self, client: redis.Redis, entry: WorkerEntry, *, seconds: int = ENTRY_SECONDS, every: float = RENEW_SECONDS
+        self,
+        client: redis.Redis,
+        describe: Callable[[], WorkerEntry],
+        *,
+        seconds: int = ENTRY_SECONDS,
+        every: float = RENEW_SECONDS,
     ) -> None:
         self._client = client
-        self._key = f"{PREFIX}{entry.name}:{socket.gethostname()}:{os.getpid()}"
-        self._text = json.dumps(asdict(entry))
+        self._describe = describe
+        self._key = f"{PREFIX}{describe().name}:{socket.gethostname()}:{os.getpid()}"
         self._seconds = seconds
         self._every = every
         self._withdrawn = threading.Event()
@@ -86,7 +125,7 @@ class WorkerRegistration:
 
     def _set(self) -> None:
         try:
-            self._client.set(self._key, self._text, ex=self._seconds)
+            self._client.set(self._key, json.dumps(asdict(self._describe())), ex=self._seconds)
         except redis.RedisError as failure:
             _logger.warning("entry %s could not be renewed: %s", self._key, failure)
 
@@ -104,7 +143,8 @@ def registered_workers(client: redis.Redis) -> list[WorkerEntry]:
     for text in client.mget(keys) if keys else ():
         try:
             content = json.loads(text or "null")
-            found.append(WorkerEntry(str(content["name"]), tuple(content["queues"]), int(content["processes"])))
+            queues, processes = tuple(content["queues"]), int(content["processes"])
+            found.append(WorkerEntry(str(content["name"]), queues, processes, str(content.get("configuration", ""))))
         except (ValueError, TypeError, KeyError):
             continue
     return found

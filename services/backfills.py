@@ -6,7 +6,6 @@ computes.
 """
 
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,32 +14,19 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any, Final, Self
 
-import redis
-from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
-from dagster._core.code_pointer import ModuleCodePointer
-from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus
 
 from jobs.asset_jobs import RAW_STAGE
 from resources.dagster_resources import SettingsResource
 from resources.duck_lake import process_lake
-from resources.run_lease import broker_client
-from resources.run_queues import BACKFILL, QUEUE_TAG
+from resources.run_queues import BACKFILL
 from resources.settings import Addresses
-from resources.worker_register import registered_workers, slots_of
+from resources.worker_register import disagreement, slots_of
 from services.backfill_plan import Piece, plan
+from services.backfill_runs import PIECE_TAG, BackfillRuns
 from services.platform.environment import DEFAULT_DEFINITIONS, exports
-from services.platform.home import socket_folder
 from signal_assets.derivation import watermark_of
 from signal_assets.event_time import DAY, iso, start_of_date
-
-BACKFILL_TAG: Final = "signals/backfill"
-PIECE_TAG: Final = "signals/backfill_piece"
 
 POLL_SECONDS: Final = 0.4
 COUNT_WORKERS_EVERY: Final = 5.0
@@ -119,7 +105,8 @@ class Backfills:
         Raises
         ------
         BackfillError
-            If an asset is unknown, a day is not over in the raw data, or the back-fill to go on with is another one.
+            If an asset is unknown, a day is not over in the raw data, the workers have different configurations, or
+            the back-fill to go on with is another one.
         """
         wanted = select(self._derived(), assets)
         together = {other for key in wanted for other in self._graph.get(key).execution_set_asset_keys}
@@ -129,7 +116,9 @@ class Backfills:
         known = set(self._graph.get(keys[0]).partitions_def.get_partition_keys())
         if outside := [day for day in days if day.isoformat() not in known]:
             raise BackfillError(f"{outside[0]} lies outside the days there are: {min(known)} to {max(known)}")
-        runs = _BackfillRuns(self._instance, self._definitions, self._module, self._addresses)
+        runs = BackfillRuns(self._instance, self._definitions, self._module, self._addresses)
+        if differ := disagreement(runs.workers() or []):
+            raise BackfillError(differ)
         return RunningBackfill(plan(self._graph, keys, days), keys, runs, identifier)
 
     def _derived(self) -> list[AssetKey]:
@@ -150,87 +139,6 @@ class Backfills:
             lake.close()
 
 
-class _BackfillRuns:
-    """Runs of back-fills as Dagster knows them: put into the queue, looked at, taken out again."""
-
-    def __init__(self, instance: DagsterInstance, definitions: Any, module: str, addresses: Addresses) -> None:
-        self._instance = instance
-        self._job: Any = definitions.resolve_job_def(BACKFILL)
-        self._subsets: dict[frozenset[AssetKey], Any] = {}
-        self._client = broker_client(addresses.broker_url)
-        location = GrpcServerCodeLocationOrigin(
-            host="localhost", socket=str(socket_folder(addresses.home) / "code.sock"), location_name=module
-        )
-        self._shown_as = RemoteRepositoryOrigin(location, definitions.get_repository_def().name)
-        self._code = RepositoryPythonOrigin(
-            executable_path=sys.executable,  # a worker of another machine uses its own
-            code_pointer=ModuleCodePointer(module, "definitions", None),
-            container_image=None,
-            entry_point=None,
-            container_context=None,
-        )
-
-    def submit(self, piece: Piece, identifier: str) -> str:
-        """Put a run of the piece into Dagster's queue; returns its id."""
-        first, last = piece.days[0].isoformat(), piece.days[-1].isoformat()
-        partition = (
-            {PARTITION_NAME_TAG: first}
-            if first == last
-            else {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
-        )
-        if piece.assets not in self._subsets:
-            self._subsets[piece.assets] = self._job.get_subset(asset_selection=piece.assets)
-        run = self._instance.create_run_for_job(
-            self._subsets[piece.assets],
-            tags={QUEUE_TAG: BACKFILL, BACKFILL_TAG: identifier, PIECE_TAG: piece.name, **partition},
-            asset_selection=piece.assets,
-            status=DagsterRunStatus.NOT_STARTED,
-            remote_job_origin=self._shown_as.get_job_origin(BACKFILL),
-            job_code_origin=JobPythonOrigin(BACKFILL, self._code),
-        )
-        workspace: Any = None  # only other coordinators look at it
-        return self._instance.submit_run(run.run_id, workspace).run_id
-
-    def of(self, identifier: str) -> list[DagsterRun]:
-        """Every run of a back-fill, the newest first."""
-        return list(self._instance.get_runs(RunsFilter(tags={BACKFILL_TAG: identifier})))
-
-    def with_ids(self, run_ids: Sequence[str]) -> list[DagsterRun]:
-        """The runs as they stand now."""
-        return list(self._instance.get_runs(RunsFilter(run_ids=list(run_ids)))) if run_ids else []
-
-    def take_back(self, run_ids: Sequence[str]) -> int:
-        """Cancel those that still wait in the queue; returns how many are left on their way."""
-        left = 0
-        for run in self.with_ids(run_ids):
-            if run.status is DagsterRunStatus.QUEUED:
-                self._instance.run_coordinator.cancel_run(run.run_id)
-            elif not run.is_finished:
-                left += 1
-        return left
-
-    def failure_of(self, run_id: str) -> str | None:
-        """Why a step of the run failed, in one line; None when the run was lost with its worker."""
-        for entry in self._instance.all_logs(run_id, of_type=DagsterEventType.STEP_FAILURE):
-            data = entry.get_dagster_event().step_failure_data
-            cause: Any = data.user_failure_data or data.error
-            text = str(getattr(cause, "description", None) or getattr(cause, "message", "") or "no reason given")
-            return text.strip().splitlines()[0]
-        return None
-
-    def slots(self) -> int | None:
-        """How many runs all workers together take at once; None while Redis does not answer."""
-        try:
-            return slots_of(registered_workers(self._client), BACKFILL)
-        except redis.RedisError:
-            return None
-
-    def queue_moves(self) -> bool:
-        """Whether any run of the queue is on its way."""
-        under_way = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
-        return bool(self._instance.get_runs(RunsFilter(tags={QUEUE_TAG: BACKFILL}, statuses=under_way), limit=1))
-
-
 class RunningBackfill:
     """One back-fill: its pieces, and which of them are done.
 
@@ -243,7 +151,7 @@ class RunningBackfill:
     """
 
     def __init__(
-        self, pieces: Sequence[Piece], assets: Sequence[AssetKey], runs: _BackfillRuns, identifier: str | None
+        self, pieces: Sequence[Piece], assets: Sequence[AssetKey], runs: BackfillRuns, identifier: str | None
     ) -> None:
         self._pieces = {piece.name: piece for piece in pieces}
         self.assets = ["/".join(key.path) for key in assets]
@@ -314,7 +222,7 @@ class RunningBackfill:
     def _submit_what_can_go(self) -> None:
         if time.monotonic() >= self._next_count:
             self._next_count = time.monotonic() + COUNT_WORKERS_EVERY
-            self._slots = self._runs.slots() or self._slots
+            self._slots = slots_of(self._runs.workers() or [], BACKFILL) or self._slots
         # One more than there are workers, so that a worker that becomes free finds the next one in the queue.
         room = self._slots + 1 - len(self._under_way)
         if room <= 0:
@@ -335,20 +243,20 @@ class RunningBackfill:
         short = run.run_id[:8]
         if run.status is DagsterRunStatus.CANCELED:
             raise BackfillError(f"back-fill {self.identifier}: {name}: run {short} was cancelled")
-        if reason := self._runs.failure_of(run.run_id):
+        reason = self._runs.failure_of(run.run_id)
+        if reason is not None and OVERTAKEN not in reason:
             raise BackfillError(f"back-fill {self.identifier}: {name} failed: {reason} (run {short})")
+        what = "was lost with its worker" if reason is None else "was overtaken by another run"
         if self._attempts.get(name, 0) >= MOST_ATTEMPTS:
-            raise BackfillError(
-                f"back-fill {self.identifier}: {name} was lost {MOST_ATTEMPTS} times, last as run {short}"
-            )
-        return Step(len(self._done), len(self._pieces), f"{name}: run {short} was lost with its worker, starting again")
+            raise BackfillError(f"back-fill {self.identifier}: {name} {what} {MOST_ATTEMPTS} times (last: {short})")
+        return Step(len(self._done), len(self._pieces), f"{name}: run {short} {what}, starting again")
 
     def _say_if_nobody_is_there(self) -> None:
         if time.monotonic() - self._quiet_since < PATIENCE_SECONDS:
             return
         if self._runs.queue_moves():
             self._quiet_since = time.monotonic()
-        elif self._runs.slots() == 0:
+        elif not slots_of(self._runs.workers() or [], BACKFILL):
             raise BackfillError("no worker takes back-fill runs: start `signals up` or `signals worker`")
         else:
             raise BackfillError(f"nobody takes up back-fill {self.identifier}: is Dagster's daemon running?")

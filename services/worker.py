@@ -20,9 +20,11 @@ from dagster._grpc.types import ExecuteRunArgs, ResumeRunArgs
 from dagster._serdes import unpack_value
 from dagster_celery import make_app, tasks
 
+from resources.dagster_resources import SettingsResource
 from resources.run_lease import RunLease, broker_client, release_leases_of_the_dead
 from resources.run_queues import CELERY_CONFIGURATION, celery_queues
-from resources.worker_register import WorkerEntry, WorkerRegistration
+from resources.settings import SettingsError
+from resources.worker_register import WorkerEntry, WorkerRegistration, configuration_digest
 
 DEFINITIONS_VARIABLE: Final = "SIGNAL_DEFINITIONS_MODULE"
 DEFAULT_DEFINITIONS: Final = "signal_assets.definitions"
@@ -106,8 +108,16 @@ def report_ready(**_: object) -> None:
 def register(sender: Any = None, **_: object) -> None:
     """Tell Dagster's queue, on whichever machine, how many runs of which queues this worker takes at once."""
     worker = sender.controller
-    entry = WorkerEntry(worker.hostname, tuple(worker.app.amqp.queues.consume_from), int(worker.concurrency))
-    registration = WorkerRegistration(broker_client(app.conf.broker_url), entry)
+
+    def describe() -> WorkerEntry:
+        try:
+            configuration = configuration_digest(SettingsResource().load())
+        except SettingsError:
+            configuration = ""  # runs will say what is wrong with it
+        queues = tuple(worker.app.amqp.queues.consume_from)
+        return WorkerEntry(worker.hostname, queues, int(worker.concurrency), configuration)
+
+    registration = WorkerRegistration(broker_client(app.conf.broker_url), describe)
     registration.begin()
     _registrations.append(registration)
 

@@ -20,7 +20,8 @@ from resources.lake import LakeError
 from resources.object_store import in_object_store
 from resources.run_lease import broker_client
 from resources.run_queues import RUN_QUEUES, TACTICAL
-from resources.settings import Addresses
+from resources.settings import Addresses, load_settings
+from resources.worker_register import WorkerEntry, configuration_digest, disagreement, registered_workers
 from services.platform.child_process import ChildProcess
 from services.platform.embedded_postgres import check_postgres, psycopg2_url
 from services.platform.embedded_redis import check_redis
@@ -103,7 +104,7 @@ class SharedWorkers:
     def start(self) -> None:
         """Try the addresses, start the worker and wait until it takes runs; SIGINT and SIGTERM mean to stop."""
         addresses = self._addresses()
-        _check(addresses, self._environment)
+        _check(addresses)
         prepare_home(self.home)
         lock = HomeLock(self.home)
         lock.acquire()
@@ -170,16 +171,19 @@ class SharedWorkers:
         self._stop_requested.set()
 
 
-def _check(addresses: Addresses, environment: Mapping[str, str]) -> None:
+def _check(addresses: Addresses) -> None:
     """Ask each address once."""
     check_postgres(addresses.postgres_url)
     check_redis(addresses.redis_url)
     try:
         with broker_client(addresses.broker_url) as client:
-            client.ping()
+            workers = registered_workers(client)
     except (redis.RedisError, ValueError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PlatformError(f"the broker (SIGNAL_BROKER_URL) cannot be reached: {reason}") from None
+    own = WorkerEntry("this one", (), 1, configuration_digest(load_settings()))
+    if differ := disagreement([*workers, own]):
+        raise PlatformError(differ)
     if not in_object_store(addresses.lake_path) and not Path(addresses.lake_path).is_dir():
         raise PlatformError(f"the lake's folder {addresses.lake_path} is not there: it has to be the platform's own")
     lake = DuckLake(addresses)

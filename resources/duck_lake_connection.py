@@ -25,6 +25,10 @@ INLINED_ROWS: Final = 2_000
 """Rows up to which a write stays in the catalog until maintenance flushes it to Parquet."""
 
 
+THREADS_VARIABLE: Final = "SIGNAL_LAKE_THREADS"
+DEFAULT_THREADS: Final = "2"
+
+
 def extension_path(name: str) -> Path:
     """Where the wheel ``duckdb-extension-<name>`` keeps its binary for this DuckDB.
 
@@ -54,7 +58,8 @@ def connect(addresses: Addresses, *, read_only: bool = False) -> duckdb.DuckDBPy
     LakeError
         If PostgreSQL or the lake cannot be reached.
     """
-    connection = duckdb.connect(":memory:", config={"threads": 2, "autoinstall_known_extensions": "false"})
+    threads = os.environ.get(THREADS_VARIABLE, DEFAULT_THREADS)
+    connection = duckdb.connect(":memory:", config={"threads": threads, "autoinstall_known_extensions": "false"})
     mode = ", READ_ONLY" if read_only else ""
     try:
         for name in ("postgres_scanner", "ducklake"):

@@ -276,7 +276,7 @@ class Platform:
 
     def _worker(self, name: str, queues: Sequence[str], processes: int, niceness: int = 0) -> Child:
         command = worker_command(name, queues, processes)
-        return self._child(name, command, niceness=niceness, **worker_options(self.home, name))
+        return self._child(name, command, **worker_options(self.home, name, niceness))
 
     def _market_children(self) -> list[Child]:
         children: list[Child] = []

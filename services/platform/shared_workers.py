@@ -131,7 +131,8 @@ class SharedWorkers:
         return Addresses(psycopg2_url(postgres), bus, broker, lake, self.home)
 
     def _child(self, addresses: Addresses) -> ChildProcess:
-        options = dict(worker_options(self.home, self.name))
+        niceness = 0 if TACTICAL in self._queues else 10  # as on the platform's own machine: what is live goes first
+        options = dict(worker_options(self.home, self.name, niceness))
         environment = {
             **self._environment,
             **exports(addresses),
@@ -146,7 +147,6 @@ class SharedWorkers:
             worker_command(self.name, self._queues, self._processes),
             environment=environment,
             log=self.home / "logs" / f"{self.name}.log",
-            niceness=0 if TACTICAL in self._queues else 10,  # as on the platform's own machine: what is live goes first
             **options,
         )
 

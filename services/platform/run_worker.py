@@ -34,7 +34,7 @@ def worker_options(home: Path, name: str, niceness: int) -> Mapping[str, Any]:
     """Options of :class:`ChildProcess` for a worker: ready once it has written its id into its ready file.
 
     One that stands back for what is live has company on its cores: a second thread of the lake's engine would cost it
-    a fifth of its processor time more, and bring nothing.
+    about a quarter of its processor time more, and bring nothing.
     """
     ready = home / "run" / f"{name}.ready"
     environment = {"SIGNAL_READY_FILE": str(ready)} | ({THREADS_VARIABLE: "1"} if niceness else {})

@@ -1,11 +1,11 @@
 """Workers of two homes share PostgreSQL, Redis and lake: the same rows as one, and killing one loses nothing."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,35 +92,54 @@ def worker_process(head: Head, home: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", program, *words], env=environment, start_new_session=True)
 
 
+def family_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The process and everything it started."""
+    return [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+
+
 def kill_all_of(process: subprocess.Popen[bytes]) -> None:
     """As if the machine had lost its power."""
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for member in reversed(family):
-        os.kill(member.pid, signal.SIGKILL)
+    for member in family_of(process):
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
     process.wait()
+
+
+def kill_in_the_middle(head: Head, other: subprocess.Popen[bytes], run_ids: list[str]) -> str | None:
+    """Kill the other worker if it executes one of the runs, whose end nobody has recorded; returns that run."""
+    with broker_client(head.addresses.broker_url) as client, DagsterInstance.get() as instance:
+        family = family_of(other)
+        theirs = {str(member.pid) for member in family}
+        for run_id in run_ids:
+            owner = client.get(lease_key(run_id))
+            if not isinstance(owner, bytes) or owner.decode().rpartition(":")[2] not in theirs:
+                continue
+            for member in family:  # first stopped, so that it cannot end between the look and the kill
+                member.suspend()
+            run = instance.get_run_by_id(run_id)
+            if run is not None and run.status is DagsterRunStatus.STARTED:
+                kill_all_of(other)
+                return run_id
+            for member in family:
+                member.resume()
+    return None
 
 
 def test_one_of_two_is_killed_in_the_middle(head: Head, tmp_path: Path) -> None:
     other = worker_process(head, tmp_path / "other")
-    killed_in = ""
+    killed_in: str | None = None
     try:
         eventually(head, 2)
         deadline = time.monotonic() + PATIENCE
-        with Backfills(head.addresses) as backfills, broker_client(head.addresses.broker_url) as client:
+        with Backfills(head.addresses) as backfills:
             running = backfills.prepare(DAYS[0], DAYS[-1], [])
             lines = []
             for step in running.follow():
                 assert time.monotonic() < deadline, f"the back-fill did not end; so far: {lines}"
                 if step.line:
                     lines.append(step.line)
-                if not killed_in and step.done >= 2:
-                    theirs = {str(child.pid) for child in psutil.Process(other.pid).children(recursive=True)}
-                    for run_id in running.under_way:
-                        owner = client.get(lease_key(run_id))
-                        if isinstance(owner, bytes) and owner.decode().rpartition(":")[2] in theirs:
-                            kill_all_of(other)
-                            killed_in = run_id
-                            break
+                if killed_in is None and step.done >= 2:
+                    killed_in = kill_in_the_middle(head, other, running.under_way)
         assert killed_in, "the other worker never had a run"
         with DagsterInstance.get() as instance:
             runs = instance.get_runs(RunsFilter(tags={BACKFILL_TAG: running.identifier}))

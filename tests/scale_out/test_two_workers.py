@@ -138,7 +138,7 @@ def test_one_of_two_is_killed_in_the_middle(head: Head, tmp_path: Path) -> None:
                 assert time.monotonic() < deadline, f"the back-fill did not end; so far: {lines}"
                 if step.line:
                     lines.append(step.line)
-                if killed_in is None and step.done >= 2:
+                if killed_in is None and step.done >= 1:
                     killed_in = kill_in_the_middle(head, other, running.under_way)
         assert killed_in, "the other worker never had a run"
         with DagsterInstance.get() as instance:
@@ -178,8 +178,14 @@ def test_two_share_the_window_tables(head: Head, tmp_path: Path) -> None:
                 backfills.prepare(DAYS[0], DAYS[1], ["aggregates"], running.identifier)
             again = backfills.prepare(DAYS[0], DAYS[-1], ["aggregates", "levels"], running.identifier)
             assert (again.done, again.pieces) == (8, 8)
-        assert steps[-1].share == 1.0
-        everybody = executed_by(head, running.identifier)
+            assert steps[-1].share == 1.0
+            everybody = executed_by(head, running.identifier)
+            for _ in range(4):  # who takes a run is up to Redis; it would have to choose the same one every time
+                if everybody & theirs and everybody - theirs:
+                    break
+                more = backfills.prepare(DAYS[0], DAYS[-1], ["aggregates"])
+                list(more.follow())
+                everybody |= executed_by(head, more.identifier)
         assert everybody & theirs
         assert everybody - theirs
     eventually(head, 1)

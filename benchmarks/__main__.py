@@ -17,7 +17,15 @@ from benchmarks import (
 )
 from benchmarks.measurement import console, machine
 
-NAMES = ("dollar_aggregation", "book_throughput", "signal_latency", "day_run", "back_fill", "platform_latency", "growth")
+NAMES = (
+    "dollar_aggregation",
+    "book_throughput",
+    "signal_latency",
+    "day_run",
+    "back_fill",
+    "platform_latency",
+    "growth",
+)
 
 
 def main(words: Sequence[str] | None = None) -> None:

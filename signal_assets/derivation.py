@@ -204,7 +204,7 @@ def recompute_day(
 def _reach(lake: Lake, unit: LakeTransaction, derivation: Derivation, group: str, first: int, window: Window) -> None:
     """Move progress over the day just written and over those after it that are noted, or note it."""
     before = unit.progress(derivation.asset, group)
-    position = before.progress if before is not None else first
+    position = before.progress if before is not None else kept_since(lake, derivation.needs, first)
     if position >= window.end:
         return
     if position < window.start:
@@ -213,7 +213,7 @@ def _reach(lake: Lake, unit: LakeTransaction, derivation: Derivation, group: str
     end = window.end
     while _is_computed(lake, derivation, group, end + DAY):
         end += DAY
-    origin = before.origin if before is not None else min(first, window.start)
+    origin = before.origin if before is not None else min(position, window.start)
     unit.advance(derivation.asset, group, before, Progress(origin, end))
 
 

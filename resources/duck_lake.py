@@ -7,6 +7,7 @@ what a transaction writes (``duck_lake_transaction``), maintenance (``lake_maint
 import json
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -31,6 +32,7 @@ from resources.duck_lake_sql import (
 )
 from resources.duck_lake_transaction import DuckLakeTransaction
 from resources.lake import Lake, LakeBusyError, LakeError, Offset, Progress, State
+from resources.parquet_sync import sync_lake
 from resources.platform_tables import OFFSETS, PROGRESS, REMOVALS, STATES
 from resources.platform_tables import TABLES as PLATFORM_TABLES
 from resources.settings import Addresses
@@ -247,7 +249,7 @@ class DuckLake(Lake):
             try:
                 yield unit
                 unit.settle()
-                unit.sync_files(self._addresses.lake_path)
+                sync_lake(self._addresses.lake_path, unit.began, unit.written)
                 self.execute(
                     f"CALL {CATALOG}.set_commit_message(?, ?, extra_info => ?)",
                     [asset, run_id, json.dumps({"asset": asset, "run_id": run_id} | unit.moved)],
@@ -258,6 +260,23 @@ class DuckLake(Lake):
                 raise
             row = self.execute(f"FROM {CATALOG}.last_committed_snapshot()").fetchone()
             unit.snapshot_id = int(row[0]) if row and row[0] is not None else None
+
+    def rewrite(self, statement: str) -> int:
+        """Run a statement of DuckLake's that writes files of its own – flush, merge, rewrite; returns its rows' number.
+
+        What it replaces is gone with its commit, so the new files are on the disk before that.
+        """
+        began = time.time_ns()
+        with self._guard, self.write_lock():
+            self.execute("BEGIN")
+            try:
+                rows = self.execute(statement).fetchall()
+                sync_lake(self._addresses.lake_path, began)
+                self.execute("COMMIT")
+            except BaseException:
+                self._abandon()
+                raise
+        return len(rows)
 
     def _abandon(self) -> None:
         if self._connection is None:

@@ -8,12 +8,37 @@ a power cut the catalog would speak of files that are empty, with rows that Redi
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from resources.lake import LakeError
+
 CLOCK_STEP: Final = 2_000_000_000
 """ns; file systems stamp files with a coarser clock than ours."""
+
+
+def sync_lake(lake_path: str, since_ns: int, tables: Iterable[str] = ("",)) -> None:
+    """See the lake's files that were written since onto the disk.
+
+    Parameters
+    ----------
+    tables : iterable of str
+        Folders below the lake's; not given: all.
+
+    Raises
+    ------
+    LakeError
+        If the disk does not take them: nothing may be committed.
+    """
+    if "://" in lake_path:
+        return  # an object store
+    for table in sorted(tables):
+        folder = Path(lake_path) / table
+        try:
+            sync_new_files(folder, since_ns)
+        except OSError as error:
+            raise LakeError(f"{folder} cannot be written: {error.strerror}") from error
 
 
 def sync_new_files(folder: Path, since_ns: int) -> int:

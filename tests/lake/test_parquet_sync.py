@@ -8,6 +8,7 @@ import pytest
 
 from resources import parquet_sync
 from resources.duck_lake import DuckLake
+from resources.duck_lake_sql import CATALOG
 from resources.lake import LakeError
 from resources.settings import Addresses
 from signal_assets.event_time import DAY, SECOND
@@ -49,6 +50,25 @@ def test_files_of_a_transaction_are_synced_before_its_commit(
         assert max(happened.index(path) for path in files) < commits[-1]
         first = [path for path in files if happened.index(path) < commits[-2]]
         assert len(first) == 2  # one for each day
+    finally:
+        lake.close()
+
+
+def test_what_is_flushed_is_synced_before_the_rows_in_the_catalog_go(
+    addresses: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, happened = DuckLake(addresses), list[str]()
+    sync, execute = parquet_sync._sync, lake.execute
+    lake.ensure([TRADES])
+    try:
+        with lake.transaction(asset="market/trades", run_id="one") as unit:
+            unit.append(TRADES, frame_of(TRADES, trades(0)[:100]))
+        monkeypatch.setattr(parquet_sync, "_sync", lambda path: (happened.append(str(path)), sync(path)))
+        monkeypatch.setattr(lake, "execute", lambda sql, values=None: (happened.append(sql), execute(sql, values))[1])
+        assert lake.rewrite(f"CALL ducklake_flush_inlined_data('{CATALOG}')") > 0
+        (file,) = (str(path) for path in (Path(addresses.lake_path) / "market" / "trades").rglob("*.parquet"))
+        assert happened.index(file) < happened.index("COMMIT")
+        assert len(lake.read(TRADES)) == 100
     finally:
         lake.close()
 

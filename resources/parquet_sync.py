@@ -64,8 +64,8 @@ def sync_new_files(folder: Path, since_ns: int) -> int:
         if files:
             _sync(place)
         synced += len(files)
-    if synced:
-        _sync(folder)  # in which a day's folder may be new
+    if synced and folder.stat().st_mtime_ns >= since:
+        _sync(folder)  # in which a day's folder is new
     return synced
 
 

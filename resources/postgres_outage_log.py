@@ -11,6 +11,7 @@ from typing import Any, Final
 REMINDER_SECONDS: Final = 600.0
 """While it stays away, a line at most this often."""
 
+DAEMON: Final = "dagster.daemon"
 _LOGGERS: Final = (
     "",
     ".AssetDaemon",
@@ -26,16 +27,15 @@ _SIGNS: Final = ("DagsterPostgresException", "OperationalError")
 
 
 class PostgresOutageLog(logging.Filter):
-    """Shortens the first record that says PostgreSQL is away, and drops those that follow.
+    """Drops records that say PostgreSQL is away, and writes one line in their place.
 
     Examples
     --------
     >>> outage = PostgresOutageLog()
-    >>> record = logging.makeLogRecord({"levelno": logging.ERROR, "msg": "Caught error: psycopg2.OperationalError …"})
-    >>> outage.filter(record), record.getMessage()
-    (True, "PostgreSQL does not answer: Dagster's daemons try again")
     >>> outage.filter(logging.makeLogRecord({"levelno": logging.ERROR, "msg": "DagsterPostgresException: …"}))
     False
+    >>> outage.filter(logging.makeLogRecord({"levelno": logging.ERROR, "msg": "another error"}))
+    True
     """
 
     def __init__(self) -> None:
@@ -47,23 +47,21 @@ class PostgresOutageLog(logging.Filter):
         if record.levelno < logging.WARNING or not _tells_of_an_outage(record):
             return True
         now = time.monotonic()
-        if self._last is not None and now - self._last < REMINDER_SECONDS:
-            return False
-        self._last = now
-        record.msg, record.args = "PostgreSQL does not answer: Dagster's daemons try again", ()
-        record.exc_info = record.exc_text = record.stack_info = None
-        return True
+        if self._last is None or now - self._last >= REMINDER_SECONDS:
+            self._last = now
+            logging.getLogger(DAEMON).warning("PostgreSQL does not answer, Dagster tries again")
+        return False
 
     def connected(self, *_: Any) -> None:
         """A connection was made."""
         if self._last is not None:
             self._last = None
-            logging.getLogger("dagster.daemon").warning("PostgreSQL answers again")
+            logging.getLogger(DAEMON).warning("PostgreSQL answers again")
 
     def install(self) -> None:
-        """Stand in front of the daemon's loggers; harmless in other processes."""
-        for name in _LOGGERS:
-            logging.getLogger(f"dagster.daemon{name}").addFilter(self)
+        """Stand in front of the daemon's loggers and of the root's, to which its storage writes each attempt."""
+        for name in (None, *(f"{DAEMON}{name}" for name in _LOGGERS)):
+            logging.getLogger(name).addFilter(self)
 
 
 def _tells_of_an_outage(record: logging.LogRecord) -> bool:

@@ -143,6 +143,7 @@ class DuckLakeTransaction:
     def remove(self, table: Table, up_to: int) -> None:
         """Remove every row up to that time, and remember that they are gone."""
         conditions, parameters = conditions_of(table, None, up_to, None, late=True)
+        self.written.add(f"{table.stage}/{table.short_name}")
         self._lake.execute(f"DELETE FROM {CATALOG}.{table.name} {conditions}", parameters)  # noqa: S608
         self._lake.execute(f"DELETE FROM {CATALOG}.{REMOVALS.name} WHERE removed = ?", [table.name])  # noqa: S608
         self._lake.execute(

@@ -7,8 +7,9 @@ what a transaction writes (``duck_lake_transaction``), maintenance (``lake_maint
 import json
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import duckdb
@@ -31,6 +32,7 @@ from resources.duck_lake_sql import (
 )
 from resources.duck_lake_transaction import DuckLakeTransaction
 from resources.lake import Lake, LakeBusyError, LakeError, Offset, Progress, State
+from resources.parquet_sync import sync_lake
 from resources.platform_tables import OFFSETS, PROGRESS, REMOVALS, STATES
 from resources.platform_tables import TABLES as PLATFORM_TABLES
 from resources.settings import Addresses
@@ -76,6 +78,8 @@ class DuckLake(Lake):
                 connection = getattr(self, attribute)
                 setattr(self, attribute, None)
                 if connection is not None:
+                    if attribute == "_connection":
+                        _end_transaction(connection)
                     try:
                         connection.close()
                     except (duckdb.Error, psycopg2.Error) as error:
@@ -104,7 +108,8 @@ class DuckLake(Lake):
             yield
         finally:
             try:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", (WRITE_LOCK,))
+                if not cursor.closed:  # else the lock has fallen with its connection
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", (WRITE_LOCK,))
             except psycopg2.Error as error:
                 log.warning("lake_unlock", error=first_line(error))
                 self.close()
@@ -244,6 +249,7 @@ class DuckLake(Lake):
             try:
                 yield unit
                 unit.settle()
+                sync_lake(self._addresses.lake_path, unit.began, unit.written)
                 self.execute(
                     f"CALL {CATALOG}.set_commit_message(?, ?, extra_info => ?)",
                     [asset, run_id, json.dumps({"asset": asset, "run_id": run_id} | unit.moved)],
@@ -255,6 +261,23 @@ class DuckLake(Lake):
             row = self.execute(f"FROM {CATALOG}.last_committed_snapshot()").fetchone()
             unit.snapshot_id = int(row[0]) if row and row[0] is not None else None
 
+    def rewrite(self, statement: str) -> int:
+        """Run a statement of DuckLake's that writes files of its own – flush, merge, rewrite; returns its rows' number.
+
+        What it replaces is gone with its commit, so the new files are on the disk before that.
+        """
+        began = time.time_ns()
+        with self._guard, self.write_lock():
+            self.execute("BEGIN")
+            try:
+                rows = self.execute(statement).fetchall()
+                sync_lake(self._addresses.lake_path, began)
+                self.execute("COMMIT")
+            except BaseException:
+                self._abandon()
+                raise
+        return len(rows)
+
     def _abandon(self) -> None:
         if self._connection is None:
             return
@@ -262,7 +285,7 @@ class DuckLake(Lake):
             self._connection.execute("ROLLBACK")
         except duckdb.Error as error:
             log.info("lake_rollback", error=first_line(error))
-            self.close()
+            self.close()  # the connection to PostgreSQL inside is a broken one
 
     def snapshot(self) -> int:
         """Id of the newest snapshot: what a read that begins now sees."""
@@ -312,6 +335,16 @@ class DuckLake(Lake):
                 list(streams),
             ).fetchall()
         return {str(stream): Offset(str(generation), int(last_id)) for stream, generation, last_id in rows}
+
+
+def _end_transaction(connection: duckdb.DuckDBPyConnection) -> None:
+    """End a transaction that may be open, also one whose PostgreSQL is gone.
+
+    DuckDB 1.5.5 ends the whole process when a connection is closed inside such a transaction: it is rolled back in a
+    destructor, and what that throws nobody can catch. Rolled back by a statement it is an error like any other.
+    """
+    with suppress(duckdb.Error):
+        connection.execute("ROLLBACK")
 
 
 _process_lakes: dict[tuple[int, str, str], DuckLake] = {}

@@ -3,11 +3,13 @@
 Belongs here: what happens between BEGIN and COMMIT. Does not belong here: the lock around it, reading (``duck_lake``).
 """
 
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import duckdb
 import pandas as pd
 
 from resources.arrow_rows import encode_rows
@@ -58,6 +60,9 @@ class DuckLakeTransaction:
         self._progress: dict[tuple[str, str], _Move[Progress]] = {}
         self._offsets: dict[str, _Move[Offset]] = {}
         self._states: dict[tuple[str, str, str, int | None], State] = {}
+        self.began = time.time_ns()
+        self.written: set[str] = set()
+        """Tables that were written, `stage/table`: where files of this transaction may lie."""
         self.snapshot_id: int | None = None
         self.moved: dict[str, int | str] = {}
         """Where progress was moved to; kept with the commit, so that latency can be read off the lake's own history."""
@@ -86,6 +91,7 @@ class DuckLakeTransaction:
         rows = table.conform(frame)
         check_inside(table, rows, window, instruments)
         conditions, parameters = conditions_of(table, window.start, window.end, instruments, late=True)
+        self.written.add(f"{table.stage}/{table.short_name}")
         self._lake.execute(f"DELETE FROM {CATALOG}.{table.name} {conditions}", parameters)  # noqa: S608
         return self._insert(table, rows)
 
@@ -104,12 +110,14 @@ class DuckLakeTransaction:
 
     @contextmanager
     def _staged(self, table: Table, rows: pd.DataFrame) -> Iterator[str]:
+        self.written.add(f"{table.stage}/{table.short_name}")
         connection = self._lake.connection()
         connection.register("staged_rows", encode_rows(table, rows))
         try:
             yield "staged_rows"
         finally:
-            connection.unregister("staged_rows")
+            with suppress(duckdb.Error):  # closed by now, if PostgreSQL was lost on the way
+                connection.unregister("staged_rows")
 
     def progress(self, asset: str, scope: str) -> Progress | None:
         """How far ``asset`` has come, inside this transaction."""
@@ -135,6 +143,7 @@ class DuckLakeTransaction:
     def remove(self, table: Table, up_to: int) -> None:
         """Remove every row up to that time, and remember that they are gone."""
         conditions, parameters = conditions_of(table, None, up_to, None, late=True)
+        self.written.add(f"{table.stage}/{table.short_name}")
         self._lake.execute(f"DELETE FROM {CATALOG}.{table.name} {conditions}", parameters)  # noqa: S608
         self._lake.execute(f"DELETE FROM {CATALOG}.{REMOVALS.name} WHERE removed = ?", [table.name])  # noqa: S608
         self._lake.execute(

@@ -59,13 +59,13 @@ def maintain(lake: DuckLake, keep: Keep) -> dict[str, int]:
         What each step touched.
     """
     steps: dict[str, Callable[[], int]] = {
-        "tables_flushed": lambda: _call(lake, f"ducklake_flush_inlined_data('{CATALOG}')"),
+        "tables_flushed": lambda: _rewrite(lake, f"ducklake_flush_inlined_data('{CATALOG}')"),
         # Progress, offsets and states are replaced thousands of times a day. Flushed, what was replaced would stay as
         # files of deleted rows, and every later look at the progress would open them all.
-        "files_rewritten": lambda: _call(
+        "files_rewritten": lambda: _rewrite(
             lake, f"ducklake_rewrite_data_files('{CATALOG}', delete_threshold => {DELETED_SHARE})"
         ),
-        "files_merged": lambda: _call(
+        "files_merged": lambda: _rewrite(
             lake, f"ducklake_merge_adjacent_files('{CATALOG}', max_file_size => {MERGED_UP_TO})"
         ),
         "snapshots_expired": lambda: expire_snapshots(lake, keep),
@@ -105,6 +105,11 @@ def expire_snapshots(lake: DuckLake, keep: Keep) -> int:
 
 def _expire(lake: DuckLake, snapshots: Sequence[int]) -> None:
     _call(lake, f"ducklake_expire_snapshots('{CATALOG}', versions => [{', '.join(map(str, snapshots))}])")
+
+
+def _rewrite(lake: DuckLake, function: str) -> int:
+    """Call what writes files: they are synced before what they replace is let go of."""
+    return lake.rewrite(f"CALL {function}")
 
 
 def _call(lake: DuckLake, function: str) -> int:

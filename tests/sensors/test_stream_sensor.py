@@ -7,7 +7,8 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunRequest, SensorResult, build_sensor_context
 
 from resources import redis_keys
-from resources.lake import Progress
+from resources.lake import LakeError, Offset, Progress
+from resources.redis_streams import StreamsAwayError
 from resources.run_retention import remove_runs
 from sensors.stream_sensor import read_cursor, stream_sensor
 from signal_assets.definitions import build_defs
@@ -169,3 +170,26 @@ def test_a_run_that_retention_has_removed_is_not_asked_for_again(bench: Bench) -
 @pytest.mark.parametrize("text", [None, "", "not json", "[]", '{"crypto": 1}', '{"crypto": {"end": 1}}'])
 def test_a_broken_cursor_starts_anew(text: str | None) -> None:
     assert read_cursor(text) == {}
+
+
+def test_a_stream_that_redis_has_lost_holds_the_others(bench: Bench) -> None:
+    bench.close(MIDNIGHT + MINUTE)
+    key = redis_keys.market_features(bench.settings.settings.groups["crypto"][0].key)
+    with bench.lake.open().transaction(asset="x", run_id="x") as unit:
+        unit.move_offset(key, None, Offset("first", MIDNIGHT + MINUTE))
+    bench.streams.tails.pop(key)
+    assert key in bench.skip()
+    bench.streams.tails[key] = MIDNIGHT + MINUTE
+    assert int(bench.request().tags[END_TAG]) == MIDNIGHT + MINUTE
+
+
+@pytest.mark.parametrize("error", [StreamsAwayError("redis does not answer"), LakeError("the lake is away")])
+def test_a_store_that_is_away_is_a_line(bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def away(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.streams, "tail", away)
+        assert str(error) in bench.skip()
+    bench.close(MIDNIGHT + MINUTE)
+    assert bench.request()

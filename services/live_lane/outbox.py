@@ -22,6 +22,7 @@ from resources.redis_streams import open_async_redis
 from services.live_lane.batch import AUTOMATIC_ID, Addition, Batch, BatchError
 from services.live_lane.measurements import Measurements
 from services.live_lane.pending import Pending
+from services.live_lane.shard_lease import Fence
 from services.live_lane.spill import Spill, SpillFullError
 from signal_assets.market.ingest import Output
 
@@ -49,6 +50,9 @@ class Outbox:
         A flush is due at so many records or so long after the first of them.
     high, low : int
         Records in memory at which the reading of the feed pauses, and at which it goes on.
+    fence : Fence, optional
+        What Redis must say for anything to be added; if it says that somebody else leads by now, sending ends with
+        :class:`~services.live_lane.shard_lease.SupersededError`.
     """
 
     def __init__(
@@ -62,8 +66,10 @@ class Outbox:
         high: int = 8_000,
         low: int = 2_000,
         timeout: float = 2.0,
+        fence: Fence | None = None,
     ) -> None:
         self._client = open_async_redis(redis_url, timeout=timeout, on_connect=self._on_connect)
+        self._fence = fence
         self._connecting = False
         self._spill = spill
         self._measurements = measurements
@@ -174,6 +180,27 @@ class Outbox:
             log.error("records lost at the end: neither redis nor the disk takes them", records=self.records)
         self._spill.close()
         await self._client.aclose()
+
+    async def abandon(self) -> None:
+        """Somebody else leads: let go of everything, in memory and on disk, and count it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self.drop()
+        self._spill.close()
+        await self._client.aclose()
+
+    def drop(self) -> None:
+        """Let go of what waits in memory and on disk, and count it; not while anything is being sent."""
+        dropped = self.records
+        self._current, self.pending = None, Pending()
+        while not self._spill.empty:
+            with contextlib.suppress(BatchError):
+                dropped += Batch.decode(self._spill.peek()).records
+            self._spill.advance()
+        self._measurements.records_superseded += dropped
+        if dropped:
+            log.warning("records of a lane that leads no more are let go of", records=dropped)
 
     async def _wait_progress(self) -> None:
         self._progress.clear()
@@ -307,6 +334,11 @@ class Outbox:
     async def _execute(self, additions: tuple[Addition, ...]) -> int:
         """Add all in one MULTI/EXEC; returns how many were refused because Redis has them."""
         async with self._client.pipeline(transaction=True) as pipeline:
+            if self._fence is not None:
+                # EXEC fails if the holder changes after this look: what is added was ours to add at that very moment.
+                await pipeline.watch(self._fence.key)
+                self._fence.check(await pipeline.get(self._fence.key))
+                pipeline.multi()  # type: ignore[no-untyped-call]
             for addition in additions:
                 words: list[Any] = ["XADD", addition.key]
                 if addition.maximum_length:

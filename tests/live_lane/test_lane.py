@@ -89,9 +89,10 @@ async def test_stop_flushes_and_a_second_lane_goes_on(redis_server: Any, tmp_pat
         with pytest.raises(LiveLaneError, match="another live lane runs"):
             await LiveLane(settings_for(venue), redis_server.url, tmp_path).run()
         assert orjson.loads((tmp_path / "live_lane.json").read_bytes())["health"].startswith("http://127.0.0.1:")
+        outbox = first.shards[GROUP].outbox
         first.stop()
         assert await asyncio.wait_for(running, 10) == "stopped"
-        assert first.outbox.idle
+        assert outbox.idle
         second = LiveLane(settings_for(venue), redis_server.url, tmp_path, exit_at_end=True)
         assert await asyncio.wait_for(second.run(), 60) == "ended"
     reader = StreamReader(redis_server.client())
@@ -121,7 +122,7 @@ async def test_signals_of_the_live_lane_are_those_of_batch(redis_server: Any, tm
         while not (lane.lanes and lane.lanes[0].state == "ended"):
             await asyncio.sleep(0.05)
         await lane.groups[GROUP].flush()
-        await lane.emitter.flush()
+        await lane.shards[GROUP].emitter.flush()
         health = await lane.server.health()
         metrics = await asyncio.to_thread(page, f"http://127.0.0.1:{lane.server.ports[0]}/metrics")
         lane.stop()

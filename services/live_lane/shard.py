@@ -1,0 +1,302 @@
+"""One group's live lane, as long as its lease is ours: outbox, engine, emitter, a connection per venue.
+
+Belongs here: what is opened and closed for a group, in which order, and what becomes of it when another lane leads.
+Does not belong here: who leads (``shard_lease``), what all groups of a process share (``lane``).
+
+A group has connections of its own, so that its rows are the same whichever lanes lead the others.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+import redis.asyncio
+import redis.exceptions
+import structlog
+
+from resources import redis_keys
+from resources.exchange.binance import BinanceSpot
+from resources.lake import LakeSource
+from resources.redis_streams import StreamReader, last_generated
+from resources.settings import Settings
+from services.live_lane.group_lane import GroupLane
+from services.live_lane.measurements import Measurements, SignalMeasurements
+from services.live_lane.outbox import REDIS_ERRORS, Outbox
+from services.live_lane.shard_lease import Lease, SupersededError
+from services.live_lane.signal_emitter import SignalEmitter
+from services.live_lane.spill import Spill
+from services.live_lane.venue_lane import LaneSettings, VenueLane
+from signal_assets.event_time import MILLISECOND, MINUTE, SECOND
+from signal_assets.fold import Fold
+from signal_assets.instrument import Instrument
+from signal_assets.market.ingest import IngestSettings, ResumePoint, VenueIngest
+from signal_assets.market.stream_codec import decode
+from signal_assets.market.tables import FEATURES
+from signal_assets.strategies.tables import STRATEGIES
+
+STOP_SECONDS: Final = 5.0
+LOOK_BACK: Final = 100
+"""Entries searched for the last features row; behind so many markers without rows the last watermark serves."""
+
+Outcome = Literal["stopped", "ended"]
+Adapters = Mapping[str, Callable[..., BinanceSpot]]
+FoldsOf = Callable[[Settings], Sequence[Fold]]
+
+log = structlog.get_logger("live_lane.shard")
+
+
+def ingest_settings(settings: Settings) -> IngestSettings:
+    """What the configuration says, in ingest's units."""
+    return IngestSettings(
+        grid=settings.grid_milliseconds * MILLISECOND,
+        lateness=settings.lateness_milliseconds * MILLISECOND,
+        quiet_after=settings.quiet_after_milliseconds * MILLISECOND,
+        snapshot_interval=settings.snapshot_interval_seconds * SECOND,
+        reconcile_interval=settings.reconcile_interval_seconds * SECOND,
+    )
+
+
+def component_configurations(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The settings' section of every component that makes signals, as JSON would hold it, by the component's name."""
+    strategies = settings.strategies.model_dump(mode="json")
+    return {
+        "anomalies": settings.anomalies.model_dump(mode="json"),
+        **{name: strategies[name] for name in STRATEGIES},
+        "signals": settings.signals.model_dump(mode="json"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSurroundings:
+    """What the groups of a process share.
+
+    Parameters
+    ----------
+    client, streams
+        Of the bus, for reading.
+    spill_folder, spill_limit : Path, int
+        Where each group has a folder, and how many bytes it may fill.
+    folds_of, lake, engine_started
+        As :class:`~services.live_lane.lane.LiveLane` has them.
+    """
+
+    redis_url: str
+    client: "redis.asyncio.Redis"
+    streams: StreamReader
+    spill_folder: Path
+    spill_limit: int
+    adapters: Adapters
+    folds_of: FoldsOf
+    lake: LakeSource
+    engine_started: Callable[[], None]
+    exit_at_end: bool
+    measurements: Measurements
+    signal_measurements: SignalMeasurements
+
+
+class Shard:
+    """Leads one group.
+
+    Parameters
+    ----------
+    lease : Lease
+        Every write carries its fence.
+
+    Attributes
+    ----------
+    lanes : list of VenueLane
+        One per venue, once they are open.
+    """
+
+    def __init__(
+        self, settings: Settings, instruments: Sequence[Instrument], lease: Lease, surroundings: ShardSurroundings
+    ) -> None:
+        self.lease = lease
+        self._settings = settings
+        self._instruments = tuple(instruments)
+        self._around = around = surroundings
+        self._stop, self._lost = asyncio.Event(), asyncio.Event()
+        self.lanes: list[VenueLane] = []
+        live = settings.live
+        self.outbox = Outbox(
+            around.redis_url,
+            Spill(around.spill_folder / lease.group, around.spill_limit),
+            around.measurements,
+            batch=live.batch,
+            flush_seconds=live.flush_milliseconds / 1_000,
+            high=live.high_watermark,
+            low=live.low_watermark,
+            fence=lease.fence,
+        )
+        self.emitter = SignalEmitter(
+            around.redis_url,
+            around.signal_measurements,
+            component_configurations(settings),
+            settings.signals.duplicate_minutes * MINUTE,
+            fence=lease.fence,
+        )
+        self.engine = GroupLane(
+            lease.group,
+            self._instruments,
+            partial(around.folds_of, settings),
+            around.lake.open,
+            around.streams,
+            self.emitter,
+            around.signal_measurements,
+            virtual_clock=settings.venue.virtual_clock,
+            started=around.engine_started,
+        )
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to flush and return."""
+        self._stop.set()
+
+    def supersede(self) -> None:
+        """Say that another lane leads: :meth:`run` lets go of everything."""
+        self._lost.set()
+
+    def renew_engine(self, settings: Settings) -> None:
+        """Let the engine go on as these settings want it; feeds are not touched."""
+        self._settings = settings
+        self.emitter.configure(component_configurations(settings), settings.signals.duplicate_minutes * MINUTE)
+        self.engine.renew(partial(self._around.folds_of, settings))
+
+    def books(self) -> dict[str, dict[str, Any]]:
+        """Each instrument's book and counters."""
+        return {key: lane.instrument_state(key) for lane in self.lanes for key in lane.instruments}
+
+    async def run(self) -> Outcome:
+        """Lead until stopped, or until the recording's end if so asked.
+
+        Raises
+        ------
+        SupersededError
+            If another lane leads by now; nothing more is written, and what was not yet is counted.
+        """
+        if not self.lease.continues:
+            self.outbox.drop()
+        work = asyncio.create_task(self._work(), name=f"shard {self.lease.group}")
+        waits = [asyncio.create_task(event.wait()) for event in (self._stop, self._lost)]
+        superseded = False
+        try:
+            sending, emitting = self.outbox.start(), self.emitter.start()
+            done, _ = await asyncio.wait((work, sending, emitting, *waits), return_when=asyncio.FIRST_COMPLETED)
+            errors = [error for task in done if (error := task.exception()) is not None]
+            superseded = self._lost.is_set() or any(isinstance(error, SupersededError) for error in errors)
+        except asyncio.CancelledError:
+            superseded = self._lost.is_set()
+            raise
+        finally:
+            await _cancel(work, *waits)
+            if superseded:
+                await self.emitter.abandon()
+                await self.outbox.abandon()
+            else:
+                await self.emitter.stop(STOP_SECONDS)
+                await self.outbox.stop(STOP_SECONDS)
+        if superseded:
+            raise SupersededError(f"another lane leads {self.lease.group}")
+        for error in errors:
+            raise error  # a failure of ours
+        return "stopped" if self._stop.is_set() else "ended"
+
+    async def _work(self) -> None:
+        # First what an earlier process had spilled, then the tails: they say where to go on.
+        await self.outbox.ready()
+        async with AsyncExitStack() as stack:
+            resume = await self._resume_points()
+            by_venue: dict[str, list[Instrument]] = {}
+            for instrument in self._instruments:
+                by_venue.setdefault(instrument.venue, []).append(instrument)
+            for venue, instruments in by_venue.items():
+                self.lanes.append(await self._open_lane(stack, venue, instruments, resume))
+            self.engine.resume({key: point.closed for key, point in resume.items()})
+            stack.push_async_callback(_cancel, asyncio.create_task(self.engine.run(), name=f"group {self.lease.group}"))
+            running = [asyncio.create_task(lane.run(), name=lane.settings.venue) for lane in self.lanes]
+            try:
+                await asyncio.gather(*running)
+                await self.engine.flush()
+                await self.emitter.flush()
+                if not self._around.exit_at_end:
+                    await self._stop.wait()
+            finally:
+                await _cancel(*running)
+
+    async def _open_lane(
+        self, stack: AsyncExitStack, venue: str, instruments: Sequence[Instrument], points: Mapping[str, ResumePoint]
+    ) -> VenueLane:
+        settings = self._settings
+        feed = await stack.enter_async_context(
+            self._around.adapters[venue](
+                instruments, rest_url=settings.venue.rest_url, stream_url=settings.venue.stream_url
+            )
+        )
+        limits = ingest_settings(settings)
+        keys = [instrument.key for instrument in instruments]
+        resume = {key: points[key] for key in keys}
+        log.info(
+            "lane opens",
+            group=self.lease.group,
+            venue=venue,
+            resume={key: str(point) for key, point in resume.items()},
+        )
+        return VenueLane(
+            feed,
+            keys,
+            VenueIngest(instruments, limits, resume),
+            self.outbox,
+            self._around.measurements,
+            LaneSettings(
+                venue=venue,
+                virtual_clock=settings.venue.virtual_clock,
+                lateness=limits.lateness,
+                dead_feed_seconds=settings.dead_feed_seconds,
+                depth_limit=limits.depth_limit,
+            ),
+            {key: point.last_trade_id for key, point in resume.items() if point.last_trade_id is not None},
+            dict.fromkeys(keys, self.engine),
+        )
+
+    async def _resume_points(self) -> dict[str, ResumePoint]:
+        """Where the streams end, per instrument; asks until Redis answers."""
+        while True:
+            try:
+                points = {}
+                for instrument in (instrument.key for instrument in self._instruments):
+                    gaps = await self._tail(redis_keys.market_gaps(instrument))
+                    self.outbox.pending.know_gap_id(instrument, gaps or 0)
+                    points[instrument] = ResumePoint(
+                        closed=await self._tail(redis_keys.market_features(instrument)),
+                        last_trade_id=await self._tail(redis_keys.market_trades(instrument)),
+                        last_row=await self._last_row(redis_keys.market_features(instrument)),
+                    )
+            except REDIS_ERRORS as error:
+                log.warning("redis does not tell where the streams end", error=str(error))
+                await asyncio.sleep(0.5)
+            else:
+                return points
+
+    async def _tail(self, key: str) -> int | None:
+        try:
+            return last_generated(await self._around.client.xinfo_stream(key))
+        except redis.exceptions.ResponseError as error:
+            if "no such key" in str(error).lower():
+                return None
+            raise
+
+    async def _last_row(self, key: str) -> int | None:
+        """Time of the newest features row still in the stream."""
+        for _, fields in cast(list[Any], await self._around.client.xrevrange(key, count=LOOK_BACK)):
+            if int(fields[b"n"]):
+                return int(decode(FEATURES, fields[b"data"])[str(FEATURES.time)].iloc[-1])
+        return None
+
+
+async def _cancel(*tasks: "asyncio.Task[Any]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -31,6 +31,8 @@ LOOK_SECONDS: Final = 0.5
 """Between two looks for free groups of a lane that could lead more than it does."""
 YIELD_SECONDS: Final = 2.0
 """How long a free group is left to lanes that lead fewer."""
+SETTLE_SECONDS: Final = 5.0
+"""A lane that has lived for so long is given its share."""
 
 REDIS_ERRORS: Final = (redis.exceptions.RedisError, OSError, TimeoutError)
 
@@ -253,7 +255,7 @@ class ShardLeases:
         renew = min(RENEW_SECONDS, self._seconds / 4)
         while True:
             try:
-                await self._tick()
+                await self.tick()
             except REDIS_ERRORS as error:
                 self._cut_off(error)
             idle = self._closing or all(group in self._held for group in self._groups)
@@ -307,7 +309,8 @@ class ShardLeases:
 
     # -- one round -------------------------------------------------------------------------------------------------
 
-    async def _tick(self) -> None:
+    async def tick(self) -> None:
+        """One round: say that we live, renew, look, take, share."""
         groups = list(dict.fromkeys([*self._groups, *self._held]))
         keys = [LANES, *(key(group) for group in groups for key in (lane_lease, lane_holder, lane_token))]
         words = json.dumps({"may_lead": [] if self._closing else self._groups, "leads": self.leads})
@@ -369,7 +372,7 @@ class ShardLeases:
         now, mine = time.monotonic(), self.leads
         for group in reversed(mine):
             for name, seen in self._others.items():
-                settled = now - seen.since > self._seconds
+                settled = now - seen.since >= SETTLE_SECONDS
                 if settled and group in seen.lane.may_lead and len(mine) - len(seen.lane.leads) >= 2:
                     log.info("group is given to another lane, which leads fewer", group=group, lane=name)
                     self._leaving.add(group)

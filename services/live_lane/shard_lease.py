@@ -32,7 +32,7 @@ LOOK_SECONDS: Final = 0.5
 YIELD_SECONDS: Final = 2.0
 """How long a free group is left to lanes that lead fewer."""
 SETTLE_SECONDS: Final = 5.0
-"""A lane that has lived for so long is given its share."""
+"""A lane that has lived for so long is given its share, one group in so long."""
 
 REDIS_ERRORS: Final = (redis.exceptions.RedisError, OSError, TimeoutError)
 
@@ -234,6 +234,7 @@ class ShardLeases:
         self._others: dict[str, _Seen] = {}
         self._free_since: dict[str, float] = {}
         self._wait_until = 0.0
+        self._shared_at = -SETTLE_SECONDS
         self._closing = False
         self._scripts: dict[str, Any] = {}
         self.holders: dict[str, str] = {}
@@ -367,15 +368,16 @@ class ShardLeases:
 
     def _share(self) -> None:
         """Give a group to a lane that has long been there and leads at least two fewer."""
-        if self._leaving:
-            return
         now, mine = time.monotonic(), self.leads
+        if self._leaving or now - self._shared_at < SETTLE_SECONDS:
+            return  # until the other has taken the last one and says so
         for group in reversed(mine):
             for name, seen in self._others.items():
                 settled = now - seen.since >= SETTLE_SECONDS
                 if settled and group in seen.lane.may_lead and len(mine) - len(seen.lane.leads) >= 2:
                     log.info("group is given to another lane, which leads fewer", group=group, lane=name)
                     self._leaving.add(group)
+                    self._shared_at = now
                     self._surplus(group)
                     return
 

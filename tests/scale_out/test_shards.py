@@ -222,8 +222,8 @@ async def test_a_lane_that_comes_later_is_given_its_share(lane: MakeLane, monkey
     await second.leases.tick()
     assert second.leases.leads == ["b"]
     for _ in range(3):
-        await first.leases.tick()
         await second.leases.tick()
+        await first.leases.tick()
     assert (first.leases.leads, second.leases.leads) == (["a", "c"], ["b"])
     assert first.surplus == ["b"]
 

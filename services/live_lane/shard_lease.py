@@ -363,7 +363,7 @@ class ShardLeases:
             ours = not before or _folder(before) == self._folder
             lease = self._held[group] = Lease(group, value, continues=ours, taken_over=not ours)
             self.holders[group] = value
-            log.info("group taken", group=group, token=_token(value), before=before)
+            log.info("group taken", group=group, ours=value, before=before)
             self._taken(lease)
 
     def _share(self) -> None:

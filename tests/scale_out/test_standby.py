@@ -128,9 +128,9 @@ def test_no_signal_leaves_twice_and_none_is_missing(story: Story) -> None:
     assert len(expected) > 4
     # A signal leaves at once, the row it was made of at the next flush: of a lane that dies between the two, the signal
     # is all that is left, and it lies in the recorded gap.
-    for signal in (sent[number] for number in sent.keys() - expected):
-        gaps = story.lanes.rows(signal["instrument"], "gaps")
-        assert ((gaps["gap_start"] < signal["event_time"]) & (signal["event_time"] <= gaps["gap_end"])).any(), signal
+    for left in (sent[number] for number in sent.keys() - expected):
+        gaps = story.lanes.rows(left["instrument"], "gaps")
+        assert ((gaps["gap_start"] < left["event_time"]) & (left["event_time"] <= gaps["gap_end"])).any(), left
 
 
 def test_nothing_was_added_behind_newer_entries(story: Story) -> None:

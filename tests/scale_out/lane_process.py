@@ -3,7 +3,9 @@
 Belongs here: the lane's start, and those folds. Does not belong here: what must hold (the tests beside).
 """
 
+import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +44,7 @@ def lasting_folds(_: Settings | None = None) -> list[Fold]:
 
 
 async def run(folder: Path, groups: Sequence[str] | None) -> None:
-    """Run a lane to the end of the recording."""
+    """Run a lane to the end of the recording, or until SIGTERM."""
     lane = LiveLane(
         load_settings(),
         os.environ["SIGNAL_REDIS_URL"],
@@ -52,6 +54,7 @@ async def run(folder: Path, groups: Sequence[str] | None) -> None:
         folds_of=lasting_folds,
         lake=FakeLake(),
     )
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lane.stop)
     await lane.run()
 
 

@@ -162,8 +162,8 @@ class Lanes:
         entries: Any = self.client.xrange(SIGNALS_STREAM)
         return [{name.decode(): orjson.loads(value) for name, value in fields.items()} for _, fields in entries]
 
-    def expected_signals(self, group: str) -> list[str]:
-        """Ids of the signals that a run over the group's raw rows computes and validates, in order."""
+    def expected_signals(self, group: str) -> dict[str, int]:
+        """Id and event time of the signals that a run over the group's raw rows computes and validates."""
         instruments = load_settings(self.configuration).groups[group]
         reader = StreamReader(self.client)
         rows = {
@@ -178,9 +178,9 @@ class Lanes:
         lake = lake_with(rows, end)
         for fold in lasting_folds():
             forward_fold(lake, fold, group, instruments, end=end, run_id="batch")
-        computed = lake.read(SIGNALS).sort_values(["event_time", "instrument"])
-        ids: list[str] = computed[computed["status"] == "validated"]["id"].tolist()
-        return ids
+        computed = lake.read(SIGNALS)
+        validated = computed[computed["status"] == "validated"]
+        return dict(zip(validated["id"], validated["event_time"].astype(int), strict=True))
 
 
 def _get(url: str) -> bytes:

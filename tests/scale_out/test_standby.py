@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 GROUP = "crypto"
 SYMBOLS = {"BTC": GROUP, "ETH": GROUP}
-MARKET = ("--seed", "11", "--days", f"{75 / 86_400:.8f}", "--levels", "200", "--trades-per-second", "6")
+MARKET = ("--seed", "11", "--days", f"{400 / 86_400:.8f}", "--levels", "200", "--trades-per-second", "6")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,11 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         wait_until(lambda: lanes.state(leader, GROUP) == "standby", "the paused lane does not stand back")
         wait_until(lambda: lanes.pages(leader)[1].get("live_lane_superseded_total") == 1, "it did not notice")
         metrics = lanes.pages(leader)[1]
-        lanes.wait_for_end(leader, standby)
+        count = len(lanes.emitted())
+        wait_until(lambda: len(lanes.emitted()) > count, "no signals came in the end")
+        for name in (leader, standby):  # the one that stands by first
+            lanes.send(name, signal.SIGTERM)
+            lanes.wait_for_end(name)
         yield Story(lanes, undisturbed, killed_seconds, paused_seconds, metrics)
 
 
@@ -93,6 +97,8 @@ def test_every_trade_is_there_once(story: Story) -> None:
         ids = trades["trade_id"].tolist()
         assert ids == list(range(ids[0], ids[0] + len(ids)))
         # The clock starts with the first subscriber, so both runs see the market from its beginning.
+        assert len(trades) > 100
+        expected = expected[: len(trades)]
         pd.testing.assert_frame_equal(trades[everything_but_late], expected[everything_but_late], check_exact=True)
 
 
@@ -108,6 +114,7 @@ def test_rows_are_those_of_the_undisturbed_run_outside_the_recorded_gaps(story: 
         assert times.is_monotonic_increasing
         actual = outside_gaps(rows, gaps)
         expected = outside_gaps(story.undisturbed.rows(key, "features"), gaps)
+        expected = expected[expected[str(FEATURES.time)] <= times.max()]
         assert len(actual) > 10
         pd.testing.assert_frame_equal(actual, expected, check_exact=True)
 
@@ -123,7 +130,10 @@ def outside_gaps(rows: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
 def test_no_signal_leaves_twice_and_none_is_missing(story: Story) -> None:
     sent = {signal["id"]: signal for signal in story.lanes.emitted()}
     assert len(sent) == len(story.lanes.emitted())
-    expected = set(story.lanes.expected_signals(GROUP))
+    # They leave in the order of their times; of the last row, the lane may have been stopped before it had made any.
+    last = max(signal["event_time"] for signal in sent.values())
+    computed = story.lanes.expected_signals(GROUP)
+    expected = {number for number, time in computed.items() if time <= last}
     assert expected - sent.keys() == set()
     assert len(expected) > 4
     # A signal leaves at once, the row it was made of at the next flush: of a lane that dies between the two, the signal

@@ -105,7 +105,7 @@ async def _watch(file: SettingsFile, lane: LiveLane, running: Settings) -> None:
 async def serve(redis_url: str, *, exit_at_end: bool) -> None:
     """Run lanes until told to stop; a changed configuration starts a new one from the streams' state."""
     file = SettingsFile()
-    told = False
+    told = redis_lost = False
     lane: LiveLane | None = None
 
     def stop() -> None:
@@ -125,11 +125,14 @@ async def serve(redis_url: str, *, exit_at_end: bool) -> None:
             webserver_url=os.environ.get(WEBSERVER_VARIABLE),
             exit_at_end=exit_at_end,
             engine_started=spare_what_lives_long,
+            redis_lost=redis_lost,
         )
         watch = asyncio.create_task(_watch(file, lane, settings))
         try:
-            if await lane.run() == "ended":
+            outcome = await lane.run()
+            if outcome == "ended":
                 return
+            redis_lost = outcome == "redis_lost"
         finally:
             watch.cancel()
 

@@ -8,27 +8,26 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final, Literal, cast
+from typing import IO, Any, Final, Literal
 
-import redis.asyncio
-import redis.exceptions
 import structlog
 
-from resources import redis_keys
 from resources.exchange.binance import BinanceSpot
 from resources.lake import Lake, LakeSource
-from resources.redis_streams import StreamReader, last_generated, masked_url, open_async_redis, open_redis
+from resources.redis_keys import market_gaps
+from resources.redis_streams import StreamReader, masked_url, open_async_redis, open_redis
 from resources.settings import Addresses, Settings
 from services.live_lane.asset_reports import AssetReports
 from services.live_lane.group_lane import GroupLane
 from services.live_lane.measurements import Measurements, SignalMeasurements
 from services.live_lane.metrics_server import HOST, MetricsServer
-from services.live_lane.outbox import REDIS_ERRORS, Outbox
+from services.live_lane.outbox import Outbox
+from services.live_lane.resumption import Resumption
 from services.live_lane.signal_emitter import SignalEmitter
 from services.live_lane.spill import Spill
 from services.live_lane.system_metrics import SystemMetrics
@@ -37,8 +36,7 @@ from signal_assets.event_time import MILLISECOND, MINUTE, SECOND
 from signal_assets.fold import Fold
 from signal_assets.instrument import Instrument
 from signal_assets.market.ingest import IngestSettings, ResumePoint, VenueIngest
-from signal_assets.market.stream_codec import decode
-from signal_assets.market.tables import FEATURES
+from signal_assets.market.messages import Trade
 from signal_assets.strategies.tables import STRATEGIES
 
 STATE_FILE: Final = "live_lane.json"
@@ -47,11 +45,9 @@ END_FILE: Final = "live_lane_end.json"
 LOCK_FILE: Final = "live_lane.lock"
 SPILL_FOLDER: Final = "spill"
 STOP_SECONDS: Final = 5.0
-LOOK_BACK: Final = 100
-"""Entries searched for the last features row; behind so many markers without rows the last watermark serves."""
 MEGABYTE: Final = 1024 * 1024
 
-Outcome = Literal["stopped", "ended"]
+Outcome = Literal["stopped", "ended", "redis_lost"]
 Adapters = Mapping[str, Callable[..., BinanceSpot]]
 FoldsOf = Callable[[Settings], Sequence[Fold]]
 
@@ -127,6 +123,8 @@ class LiveLane:
         Where engines find their states; default: the lake of the home.
     engine_started : callable
         Called whenever an engine begins to run.
+    redis_lost : bool
+        The lane before this one has found that Redis had lost entries.
     """
 
     def __init__(
@@ -141,8 +139,10 @@ class LiveLane:
         folds_of: FoldsOf = folds_of_all_stages,
         lake: LakeSource | None = None,
         engine_started: Callable[[], None] = lambda: None,
+        redis_lost: bool = False,
     ) -> None:
         self._settings = settings
+        self._redis_lost = redis_lost
         self._redis_url = redis_url
         self._home = home
         self._webserver_url = webserver_url
@@ -172,13 +172,14 @@ class LiveLane:
             settings.signals.duplicate_minutes * MINUTE,
         )
         self._reading = open_redis(redis_url)
-        source, streams = lake if lake is not None else HomeLake(home), StreamReader(self._reading)
+        self._lake: LakeSource = lake if lake is not None else HomeLake(home)
+        streams = StreamReader(self._reading)
         self.groups: dict[str, GroupLane] = {
             group: GroupLane(
                 group,
                 instruments,
                 partial(folds_of, settings),
-                source.open,
+                self._lake.open,
                 streams,
                 self.emitter,
                 self.signal_measurements,
@@ -207,7 +208,7 @@ class LiveLane:
         return time.perf_counter() - started
 
     async def run(self) -> Outcome:
-        """Run until stopped, or until the recording's end if so asked.
+        """Run until stopped, until the recording's end if so asked, or until Redis is found to have lost entries.
 
         Raises
         ------
@@ -225,10 +226,13 @@ class LiveLane:
             stop = asyncio.create_task(self._stop.wait())
             try:
                 await self._start_server()
+                self.outbox.hold()
                 sending = self.outbox.start()
                 done, _ = await asyncio.wait((work, stop, sending), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 await self._close(work, stop)
+            if self.outbox.lost:
+                return "redis_lost"
             for task in done:
                 task.result()  # a failure of either is ours
             return "stopped" if self._stop.is_set() else "ended"
@@ -262,12 +266,11 @@ class LiveLane:
         log.info("live lane serves", redis=masked_url(self._redis_url), **state)
 
     async def _work(self, by_venue: Mapping[str, Sequence[Instrument]]) -> None:
-        # First what an earlier process had spilled, then the tails: they say where to go on.
-        await self.outbox.ready()
         async with AsyncExitStack() as stack:
-            resume = await self._resume_points(self._settings.instruments_by_key)
+            feeds = {venue: await self._open_feed(stack, venue, by_venue[venue]) for venue in by_venue}
+            resume = await self._resume_points(feeds)
             for venue, instruments in by_venue.items():
-                self.lanes.append(await self._open_lane(stack, venue, instruments, resume))
+                self.lanes.append(self._venue_lane(feeds[venue], venue, instruments, resume))
             self._start_engines(stack, resume)
             running = [asyncio.create_task(lane.run(), name=lane.settings.venue) for lane in self.lanes]
             if self._webserver_url:
@@ -291,13 +294,16 @@ class LiveLane:
             lane.resume({key: point.closed for key, point in resume.items()})
             stack.push_async_callback(_cancel, asyncio.create_task(lane.run(), name=f"group {lane.group}"))
 
-    async def _open_lane(
-        self, stack: AsyncExitStack, venue: str, instruments: Sequence[Instrument], points: Mapping[str, ResumePoint]
+    async def _open_feed(self, stack: AsyncExitStack, venue: str, instruments: Sequence[Instrument]) -> BinanceSpot:
+        urls = self._settings.venue
+        return await stack.enter_async_context(
+            self._adapters[venue](instruments, rest_url=urls.rest_url, stream_url=urls.stream_url)
+        )
+
+    def _venue_lane(
+        self, feed: BinanceSpot, venue: str, instruments: Sequence[Instrument], points: Mapping[str, ResumePoint]
     ) -> VenueLane:
         settings = self._settings
-        feed = await stack.enter_async_context(
-            self._adapters[venue](instruments, rest_url=settings.venue.rest_url, stream_url=settings.venue.stream_url)
-        )
         limits = ingest_settings(settings)
         keys = [instrument.key for instrument in instruments]
         resume = {key: points[key] for key in keys}
@@ -319,39 +325,27 @@ class LiveLane:
             {instrument.key: self.groups[instrument.group] for instrument in instruments},
         )
 
-    async def _resume_points(self, instruments: Iterable[str]) -> dict[str, ResumePoint]:
-        """Where the streams end, per instrument; asks until Redis answers."""
-        while True:
-            try:
-                points = {}
-                for instrument in instruments:
-                    gaps = await self._tail(redis_keys.market_gaps(instrument))
-                    self.outbox.pending.know_gap_id(instrument, gaps or 0)
-                    points[instrument] = ResumePoint(
-                        closed=await self._tail(redis_keys.market_features(instrument)),
-                        last_trade_id=await self._tail(redis_keys.market_trades(instrument)),
-                        last_row=await self._last_row(redis_keys.market_features(instrument)),
-                    )
-            except REDIS_ERRORS as error:
-                log.warning("redis does not tell where the streams end", error=str(error))
-                await asyncio.sleep(0.5)
-            else:
-                return points
+    async def _resume_points(self, feeds: Mapping[str, BinanceSpot]) -> dict[str, ResumePoint]:
+        """Where to go on, per instrument, when Redis has what an earlier process had left on disk."""
+        instruments = self._settings.instruments_by_key
 
-    async def _tail(self, key: str) -> int | None:
-        try:
-            return last_generated(await self._client.xinfo_stream(key))
-        except redis.exceptions.ResponseError as error:
-            if "no such key" in str(error).lower():
-                return None
-            raise
+        async def fetch_trades(key: str, from_id: int, limit: int) -> list[Trade]:
+            return await feeds[instruments[key].venue].historical_trades(key, from_id=from_id, limit=limit)
 
-    async def _last_row(self, key: str) -> int | None:
-        """Time of the newest features row still in the stream."""
-        for _, fields in cast(list[Any], await self._client.xrevrange(key, count=LOOK_BACK)):
-            if int(fields[b"n"]):
-                return int(decode(FEATURES, fields[b"data"])[str(FEATURES.time)].iloc[-1])
-        return None
+        resumption = Resumption(
+            self._client,
+            list(instruments.values()),
+            self._lake.open,
+            fetch_trades,
+            ingest_settings(self._settings).grid,
+            lost=self._redis_lost,
+        )
+        await resumption.begin(self.outbox)
+        await self.outbox.ready()
+        standings = await resumption.points()
+        for key, standing in standings.items():
+            self.outbox.pending.know_gap_id(key, standing.ids.get(market_gaps(key), 0))
+        return {key: standing.point for key, standing in standings.items()}
 
     def _lock(self) -> IO[str]:
         """One live lane per home; the lock goes with the process, however it ends."""
@@ -372,7 +366,10 @@ async def _cancel(*tasks: "asyncio.Task[Any]") -> None:
 
 
 def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file whole or not at all; the lane does not depend on it, so a full disk is a line in the log."""
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(content) + "\n", "utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(content) + "\n", "utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        log.warning("file cannot be written", path=str(path), error=error.strerror or str(error))

@@ -120,6 +120,20 @@ def last_generated(information: Mapping[Any, Any]) -> int | None:
     return None if text == "0-0" else sequence_of(text)
 
 
+async def stream_tail(client: "redis.asyncio.Redis", key: str) -> int | None:
+    """:meth:`StreamReader.tail` for an asyncio client."""
+    try:
+        return last_generated(await client.xinfo_stream(key))
+    except redis.exceptions.ResponseError as error:
+        if _is_missing(error):
+            return None
+        raise
+
+
+def _is_missing(error: redis.exceptions.ResponseError) -> bool:
+    return "no such key" in str(error).lower()
+
+
 class StreamReader:
     """Reads market streams for the raw assets.
 
@@ -137,7 +151,7 @@ class StreamReader:
         try:
             return last_generated(cast(Mapping[Any, Any], self._client.xinfo_stream(key)))
         except redis.exceptions.ResponseError as error:
-            if "no such key" in str(error).lower():
+            if _is_missing(error):
                 return None
             raise
 

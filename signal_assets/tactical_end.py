@@ -19,10 +19,19 @@ def next_end(lake: Lake, streams: MarketStreams, settings: Settings, group: str,
     """
     keys = [redis_keys.market_features(instrument.key) for instrument in settings.groups[group]]
     watermark = stream_watermark(streams, keys)
+    if watermark is not None and (lost := _lost(lake, streams, keys)):
+        return f"{lost} is not in Redis, which has lost it: the live lane has not come to it again yet"
     if watermark is None:
         return "no grid point has closed yet: is the live lane running?"
     first = first_closed(streams, keys)
     return _reach(lake, group, assets, watermark, first if first is not None else watermark)
+
+
+def _lost(lake: Lake, streams: MarketStreams, keys: Sequence[str]) -> str | None:
+    """A stream that was taken in earlier and is not there now: its instrument must not be overtaken by the others."""
+    missing = [key for key in keys if streams.tail(key) is None]
+    known = lake.offsets(missing)
+    return next((key for key in missing if key in known), None)
 
 
 def next_end_behind(lake: Lake, group: str, sources: Sequence[str], assets: Sequence[str]) -> int | str:

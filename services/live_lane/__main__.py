@@ -108,7 +108,7 @@ async def serve(
 ) -> None:
     """Run lanes until told to stop; a changed configuration starts a new one from the streams' state."""
     file = SettingsFile()
-    told = False
+    told = redis_lost = False
     lane: LiveLane | None = None
 
     def stop() -> None:
@@ -130,11 +130,14 @@ async def serve(
             webserver_url=os.environ.get(WEBSERVER_VARIABLE),
             exit_at_end=exit_at_end,
             engine_started=spare_what_lives_long,
+            redis_lost=redis_lost,
         )
         watch = asyncio.create_task(_watch(file, lane, settings))
         try:
-            if await lane.run() == "ended":
+            outcome = await lane.run()
+            if outcome == "ended":
                 return
+            redis_lost = outcome == "redis_lost"
         finally:
             watch.cancel()
 

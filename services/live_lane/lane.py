@@ -95,6 +95,8 @@ class LiveLane:
         Where engines find their states; default: the lake of the home.
     engine_started : callable
         Called whenever an engine begins to run.
+    redis_lost : bool
+        The lane before this one has found that Redis had lost entries.
     lease_seconds : float
         After so long without a sign of life another lane may lead.
 
@@ -118,9 +120,11 @@ class LiveLane:
         folds_of: FoldsOf = folds_of_all_stages,
         lake: LakeSource | None = None,
         engine_started: Callable[[], None] = lambda: None,
+        redis_lost: bool = False,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._settings = settings
+        self._redis_lost = redis_lost
         self._redis_url = redis_url
         self._folder = folder if folder is not None else home
         self._webserver_url = webserver_url
@@ -193,7 +197,7 @@ class LiveLane:
         return time.perf_counter() - started
 
     async def run(self) -> Outcome:
-        """Run until stopped, or until the recording's end if so asked.
+        """Run until stopped, until the recording's end if so asked, or until Redis is found to have lost entries.
 
         Raises
         ------
@@ -211,8 +215,8 @@ class LiveLane:
                 uuid.uuid4().hex[:8],
                 self._wanted,
                 lambda lease: self._lead(leases, lease),
-                lambda group: self.shards[group].supersede(),
-                lambda group: self.shards[group].stop(),
+                lambda group: self._tell(group, Shard.supersede),
+                lambda group: self._tell(group, Shard.stop),
                 seconds=self._lease_seconds,
             )
             helping: list[asyncio.Task[Any]] = []
@@ -223,10 +227,11 @@ class LiveLane:
                 helping = [keeping, stop, *self._reports()]
                 done, _ = await asyncio.wait((over, stop, keeping), return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await self._close(leases, helping)
+                lost = over.done() and not over.exception() and over.result() == "redis_lost"
+                await self._close(leases, helping, keep=lost)
             for task in done:
                 task.result()  # a failure of either is ours
-            return "stopped" if self._stop.is_set() else "ended"
+            return over.result() if over.done() else "stopped"
 
     def _reports(self) -> list["asyncio.Task[None]"]:
         tasks = []
@@ -247,38 +252,50 @@ class LiveLane:
 
     def _lead(self, leases: ShardLeases, lease: Lease) -> None:
         """Lead a group whose lease was taken."""
+        group = lease.group
         self.measurements.groups_taken += 1
         self.measurements.takeovers += lease.taken_over
-        instruments = self._settings.groups[lease.group]
-        shard = self.shards[lease.group] = Shard(self._settings, instruments, lease, self._surroundings)
-        task = self._leading[lease.group] = asyncio.create_task(
-            self._run_shard(leases, shard), name=f"leads {lease.group}"
-        )
+        instruments = self._settings.groups[group]
+        shard = Shard(self._settings, instruments, lease, self._surroundings, redis_lost=self._redis_lost)
+        self.shards[group] = shard
+        task = self._leading[group] = asyncio.create_task(self._run_shard(leases, shard), name=f"leads {group}")
         task.add_done_callback(self._shard_over)
 
     async def _run_shard(self, leases: ShardLeases, shard: Shard) -> None:
-        group, ended = shard.lease.group, False
+        """Lead a group until it is over, and see to its lease."""
+        lease = shard.lease
+        outcome: Outcome = "stopped"
         try:
-            ended = await shard.run() == "ended"
+            outcome = await shard.run()
         except SupersededError:
             self.measurements.superseded += 1
-            log.warning("group closed, another lane leads it", group=group)
+            log.warning("group closed, another lane leads it", group=lease.group)
         finally:
             self._books |= shard.books()
-            del self.shards[group]
-        if shard.lease.lost or leases.holders.get(group, shard.lease.value) != shard.lease.value:
-            leases.forget(group)
+            del self.shards[lease.group]
+        if outcome == "redis_lost":
+            self._end(outcome)  # and keep the lease: what is on disk belongs behind the hole, and only we have it
+        elif lease.lost or leases.holders.get(lease.group, lease.value) != lease.value:
+            leases.forget(lease.group)
         else:
-            await leases.give(group, for_good=ended)
-        if ended and not self.shards and self._over is not None and not self._over.done():
-            self._over.set_result("ended")
+            await leases.give(lease.group, for_good=outcome == "ended")
+        if outcome == "ended" and not self.shards:
+            self._end(outcome)
+
+    def _end(self, outcome: Outcome) -> None:
+        if self._over is not None and not self._over.done():
+            self._over.set_result(outcome)
+
+    def _tell(self, group: str, what: Callable[[Shard], None]) -> None:
+        if group in self.shards:
+            what(self.shards[group])
 
     def _shard_over(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None and self._over is not None and not self._over.done():
             self._over.set_exception(error)
 
-    async def _close(self, leases: ShardLeases, helping: Sequence["asyncio.Task[Any]"]) -> None:
+    async def _close(self, leases: ShardLeases, helping: Sequence["asyncio.Task[Any]"], *, keep: bool) -> None:
         leases.take_no_more()
         for shard in list(self.shards.values()):
             shard.stop()
@@ -286,7 +303,7 @@ class LiveLane:
         for task in helping:
             task.cancel()
         await asyncio.gather(*helping, return_exceptions=True)
-        await leases.close()
+        await leases.close(keep=keep)
         await self.server.stop()
         await self._client.aclose()
         self._reading.close()
@@ -332,7 +349,10 @@ def _name_of(lock: IO[str]) -> str:
 
 
 def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file whole or not at all; the lane does not depend on it, so a full disk is a line in the log."""
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(content) + "\n", "utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(content) + "\n", "utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        log.warning("file cannot be written", path=str(path), error=error.strerror or str(error))

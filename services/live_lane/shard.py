@@ -12,20 +12,20 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import redis.asyncio
-import redis.exceptions
 import structlog
 
-from resources import redis_keys
 from resources.exchange.binance import BinanceSpot
 from resources.lake import LakeSource
-from resources.redis_streams import StreamReader, last_generated
+from resources.redis_keys import market_gaps
+from resources.redis_streams import StreamReader
 from resources.settings import Settings
 from services.live_lane.group_lane import GroupLane
 from services.live_lane.measurements import Measurements, SignalMeasurements
-from services.live_lane.outbox import REDIS_ERRORS, Outbox
+from services.live_lane.outbox import Outbox
+from services.live_lane.resumption import Resumption
 from services.live_lane.shard_lease import Lease, SupersededError
 from services.live_lane.signal_emitter import SignalEmitter
 from services.live_lane.spill import Spill
@@ -34,15 +34,12 @@ from signal_assets.event_time import MILLISECOND, MINUTE, SECOND
 from signal_assets.fold import Fold
 from signal_assets.instrument import Instrument
 from signal_assets.market.ingest import IngestSettings, ResumePoint, VenueIngest
-from signal_assets.market.stream_codec import decode
-from signal_assets.market.tables import FEATURES
+from signal_assets.market.messages import Trade
 from signal_assets.strategies.tables import STRATEGIES
 
 STOP_SECONDS: Final = 5.0
-LOOK_BACK: Final = 100
-"""Entries searched for the last features row; behind so many markers without rows the last watermark serves."""
 
-Outcome = Literal["stopped", "ended"]
+Outcome = Literal["stopped", "ended", "redis_lost"]
 Adapters = Mapping[str, Callable[..., BinanceSpot]]
 FoldsOf = Callable[[Settings], Sequence[Fold]]
 
@@ -105,6 +102,8 @@ class Shard:
     ----------
     lease : Lease
         Every write carries its fence.
+    redis_lost : bool
+        The shard before this one has found that Redis had lost entries.
 
     Attributes
     ----------
@@ -113,9 +112,16 @@ class Shard:
     """
 
     def __init__(
-        self, settings: Settings, instruments: Sequence[Instrument], lease: Lease, surroundings: ShardSurroundings
+        self,
+        settings: Settings,
+        instruments: Sequence[Instrument],
+        lease: Lease,
+        surroundings: ShardSurroundings,
+        *,
+        redis_lost: bool = False,
     ) -> None:
         self.lease = lease
+        self._redis_lost = redis_lost
         self._settings = settings
         self._instruments = tuple(instruments)
         self._around = around = surroundings
@@ -170,7 +176,7 @@ class Shard:
         return {key: lane.instrument_state(key) for lane in self.lanes for key in lane.instruments}
 
     async def run(self) -> Outcome:
-        """Lead until stopped, or until the recording's end if so asked.
+        """Lead until stopped, until the recording's end if so asked, or until Redis is found to have lost entries.
 
         Raises
         ------
@@ -183,6 +189,7 @@ class Shard:
         waits = [asyncio.create_task(event.wait()) for event in (self._stop, self._lost)]
         superseded = False
         try:
+            self.outbox.hold()
             sending, emitting = self.outbox.start(), self.emitter.start()
             done, _ = await asyncio.wait((work, sending, emitting, *waits), return_when=asyncio.FIRST_COMPLETED)
             errors = [error for task in done if (error := task.exception()) is not None]
@@ -200,20 +207,21 @@ class Shard:
                 await self.outbox.stop(STOP_SECONDS)
         if superseded:
             raise SupersededError(f"another lane leads {self.lease.group}")
+        if self.outbox.lost:
+            return "redis_lost"
         for error in errors:
             raise error  # a failure of ours
         return "stopped" if self._stop.is_set() else "ended"
 
     async def _work(self) -> None:
-        # First what an earlier process had spilled, then the tails: they say where to go on.
-        await self.outbox.ready()
+        by_venue: dict[str, list[Instrument]] = {}
+        for instrument in self._instruments:
+            by_venue.setdefault(instrument.venue, []).append(instrument)
         async with AsyncExitStack() as stack:
-            resume = await self._resume_points()
-            by_venue: dict[str, list[Instrument]] = {}
-            for instrument in self._instruments:
-                by_venue.setdefault(instrument.venue, []).append(instrument)
+            feeds = {venue: await self._open_feed(stack, venue, by_venue[venue]) for venue in by_venue}
+            resume = await self._resume_points(feeds)
             for venue, instruments in by_venue.items():
-                self.lanes.append(await self._open_lane(stack, venue, instruments, resume))
+                self.lanes.append(self._venue_lane(feeds[venue], venue, instruments, resume))
             self.engine.resume({key: point.closed for key, point in resume.items()})
             stack.push_async_callback(_cancel, asyncio.create_task(self.engine.run(), name=f"group {self.lease.group}"))
             running = [asyncio.create_task(lane.run(), name=lane.settings.venue) for lane in self.lanes]
@@ -226,15 +234,16 @@ class Shard:
             finally:
                 await _cancel(*running)
 
-    async def _open_lane(
-        self, stack: AsyncExitStack, venue: str, instruments: Sequence[Instrument], points: Mapping[str, ResumePoint]
+    async def _open_feed(self, stack: AsyncExitStack, venue: str, instruments: Sequence[Instrument]) -> BinanceSpot:
+        urls = self._settings.venue
+        return await stack.enter_async_context(
+            self._around.adapters[venue](instruments, rest_url=urls.rest_url, stream_url=urls.stream_url)
+        )
+
+    def _venue_lane(
+        self, feed: BinanceSpot, venue: str, instruments: Sequence[Instrument], points: Mapping[str, ResumePoint]
     ) -> VenueLane:
         settings = self._settings
-        feed = await stack.enter_async_context(
-            self._around.adapters[venue](
-                instruments, rest_url=settings.venue.rest_url, stream_url=settings.venue.stream_url
-            )
-        )
         limits = ingest_settings(settings)
         keys = [instrument.key for instrument in instruments]
         resume = {key: points[key] for key in keys}
@@ -261,39 +270,27 @@ class Shard:
             dict.fromkeys(keys, self.engine),
         )
 
-    async def _resume_points(self) -> dict[str, ResumePoint]:
-        """Where the streams end, per instrument; asks until Redis answers."""
-        while True:
-            try:
-                points = {}
-                for instrument in (instrument.key for instrument in self._instruments):
-                    gaps = await self._tail(redis_keys.market_gaps(instrument))
-                    self.outbox.pending.know_gap_id(instrument, gaps or 0)
-                    points[instrument] = ResumePoint(
-                        closed=await self._tail(redis_keys.market_features(instrument)),
-                        last_trade_id=await self._tail(redis_keys.market_trades(instrument)),
-                        last_row=await self._last_row(redis_keys.market_features(instrument)),
-                    )
-            except REDIS_ERRORS as error:
-                log.warning("redis does not tell where the streams end", error=str(error))
-                await asyncio.sleep(0.5)
-            else:
-                return points
+    async def _resume_points(self, feeds: Mapping[str, BinanceSpot]) -> dict[str, ResumePoint]:
+        """Where to go on, per instrument, when Redis has what an earlier process had left on disk."""
+        venues = {instrument.key: instrument.venue for instrument in self._instruments}
 
-    async def _tail(self, key: str) -> int | None:
-        try:
-            return last_generated(await self._around.client.xinfo_stream(key))
-        except redis.exceptions.ResponseError as error:
-            if "no such key" in str(error).lower():
-                return None
-            raise
+        async def fetch_trades(key: str, from_id: int, limit: int) -> list[Trade]:
+            return await feeds[venues[key]].historical_trades(key, from_id=from_id, limit=limit)
 
-    async def _last_row(self, key: str) -> int | None:
-        """Time of the newest features row still in the stream."""
-        for _, fields in cast(list[Any], await self._around.client.xrevrange(key, count=LOOK_BACK)):
-            if int(fields[b"n"]):
-                return int(decode(FEATURES, fields[b"data"])[str(FEATURES.time)].iloc[-1])
-        return None
+        resumption = Resumption(
+            self._around.client,
+            self._instruments,
+            self._around.lake.open,
+            fetch_trades,
+            ingest_settings(self._settings).grid,
+            lost=self._redis_lost,
+        )
+        await resumption.begin(self.outbox)
+        await self.outbox.ready()
+        standings = await resumption.points()
+        for key, standing in standings.items():
+            self.outbox.pending.know_gap_id(key, standing.ids.get(market_gaps(key), 0))
+        return {key: standing.point for key, standing in standings.items()}
 
 
 async def _cancel(*tasks: "asyncio.Task[Any]") -> None:

@@ -285,10 +285,10 @@ class ShardLeases:
         except REDIS_ERRORS as error:
             log.warning("lease could not be given back, it runs out", group=group, error=str(error))
 
-    async def close(self) -> None:
-        """Give everything back, and say that this lane is no more."""
+    async def close(self, *, keep: bool = False) -> None:
+        """Give everything back, and say that this lane is no more; ``keep``: the next one of our folder is coming."""
         self._closing = True
-        for group in list(self._held):
+        for group in () if keep else list(self._held):
             await self.give(group)
         try:
             await self._client.hdel(LANES, self.name)

@@ -38,6 +38,7 @@ END_FILE: Final = "live_lane_end.json"
 """Each instrument's book and counters as they stood when the last lane of this folder stopped."""
 LOCK_FILE: Final = "live_lane.lock"
 SPILL_FOLDER: Final = "spill"
+PREPARE_SECONDS: Final = 2.0
 MEGABYTE: Final = 1024 * 1024
 
 ADAPTERS: Final[Adapters] = {"BINANCE": BinanceSpot}
@@ -224,7 +225,7 @@ class LiveLane:
                 await self._start_server()
                 keeping = asyncio.create_task(leases.run(), name="leases")
                 stop = asyncio.create_task(self._stop.wait())
-                helping = [keeping, stop, *self._reports()]
+                helping = [keeping, stop, asyncio.create_task(self._prepare(leases)), *self._reports()]
                 done, _ = await asyncio.wait((over, stop, keeping), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 lost = over.done() and not over.exception() and over.result() == "redis_lost"
@@ -232,6 +233,17 @@ class LiveLane:
             for task in done:
                 task.result()  # a failure of either is ours
             return over.result() if over.done() else "stopped"
+
+    async def _prepare(self, leases: ShardLeases) -> None:
+        """Do in advance what would take a standby seconds when it has to lead: imports, the lake's connection."""
+        await asyncio.sleep(PREPARE_SECONDS)
+        if len(leases.leads) == len(leases.groups):
+            return  # its engines do it
+        for prepare in (lambda: self._surroundings.folds_of(self._settings), self._surroundings.lake.open):
+            try:
+                await asyncio.to_thread(prepare)
+            except Exception as error:  # no platform yet, say: whoever leads tries again
+                log.info("standby is not prepared", error=" ".join(f"{type(error).__name__}: {error}".split()))
 
     def _reports(self) -> list["asyncio.Task[None]"]:
         tasks = []

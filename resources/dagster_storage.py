@@ -16,6 +16,8 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from sqlalchemy import Engine, create_engine
 
+from resources.postgres_patience import PATIENCE
+
 POSTGRES_VARIABLE: Final = "SIGNAL_POSTGRES_URL"
 VALIDATION_VARIABLE: Final = "DAGSTER_IS_DEFS_VALIDATION_CLI"
 """Set by ``dg check defs``, which loads ``dagster.yaml`` but needs nothing that is stored."""
@@ -61,7 +63,9 @@ def _with_kept_connections(storage: DagsterPostgresStorage) -> DagsterPostgresSt
 def _engine(url: str, process: int) -> Engine:
     """Connections of one process; each is tried before it is used, so a database that came back is found again."""
     del process  # a forked one must not use them
-    return create_engine(url, isolation_level="AUTOCOMMIT", pool_size=2, max_overflow=20, pool_pre_ping=True)
+    return create_engine(
+        url, isolation_level="AUTOCOMMIT", pool_size=2, max_overflow=20, pool_pre_ping=True, connect_args=PATIENCE
+    )
 
 
 def _storage_of_this_process(inst_data: ConfigurableClassData | None) -> DagsterSqliteStorage:

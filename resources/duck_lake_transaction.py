@@ -4,10 +4,11 @@ Belongs here: what happens between BEGIN and COMMIT. Does not belong here: the l
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import duckdb
 import pandas as pd
 
 from resources.arrow_rows import encode_rows
@@ -109,7 +110,8 @@ class DuckLakeTransaction:
         try:
             yield "staged_rows"
         finally:
-            connection.unregister("staged_rows")
+            with suppress(duckdb.Error):  # closed by now, if PostgreSQL was lost on the way
+                connection.unregister("staged_rows")
 
     def progress(self, asset: str, scope: str) -> Progress | None:
         """How far ``asset`` has come, inside this transaction."""

@@ -1,6 +1,6 @@
 """The live lane in this process between a simulated venue, a Redis that tests take away, and a lake in memory.
 
-Belongs here: running it, taking in what Redis holds, and what must hold of the raw rows. Does not belong here: the faults.
+Belongs here: running it, taking in what Redis holds, what must hold of the raw rows. Does not belong here: the faults.
 """
 
 import asyncio

@@ -164,7 +164,7 @@ def count(lines: list[Any], event: str) -> int:
 
 async def test_no_redis_and_no_room_for_the_spill(
     market: Market,
-    redis_server: RedisServer,
+    redis_server: RedisServer,  # noqa: F811
     disk: SmallDisk,
 ) -> None:
     """The venue is held back by TCP, and goes on with not one message missing."""

@@ -244,6 +244,7 @@ class DuckLake(Lake):
             try:
                 yield unit
                 unit.settle()
+                unit.sync_files(self._addresses.lake_path)
                 self.execute(
                     f"CALL {CATALOG}.set_commit_message(?, ?, extra_info => ?)",
                     [asset, run_id, json.dumps({"asset": asset, "run_id": run_id} | unit.moved)],

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,6 @@ from resources.duck_lake import DuckLake
 from resources.settings import Settings, load_settings
 from services.platform.embedded_postgres import EmbeddedPostgres
 from services.platform.environment import exports
-from services.platform.home import socket_folder
 from services.platform.platform import Platform
 from services.process_environment import process_environment
 from services.simulated_venue.order_flow import OrderFlow
@@ -77,12 +77,17 @@ class Survived:
 
 
 @pytest.fixture(scope="module")
-def survived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Survived]:
-    folder = tmp_path_factory.mktemp("stores")
+def survived() -> Iterator[Survived]:
+    # Not pytest's folder: under root PostgreSQL runs as another user, whom a second pytest would lock out of it.
+    with tempfile.TemporaryDirectory(prefix="signals_stores_") as folder:
+        yield from in_folder(Path(folder))
+
+
+def in_folder(folder: Path) -> Iterator[Survived]:
     home = folder / "home"
     (folder / "signals.yaml").write_text(CONFIGURATION, "utf-8")
     (folder / "redis").mkdir()
-    redis, postgres = RedisServer(folder / "redis"), EmbeddedPostgres(folder / "postgres", socket_folder(folder))
+    redis, postgres = RedisServer(folder / "redis"), EmbeddedPostgres(folder / "postgres", folder / "postgres")
     redis.start()
     try:
         environment = {

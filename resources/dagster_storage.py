@@ -14,7 +14,10 @@ from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event
+
+from resources.postgres_outage_log import PostgresOutageLog
+from resources.postgres_patience import PATIENCE
 
 POSTGRES_VARIABLE: Final = "SIGNAL_POSTGRES_URL"
 VALIDATION_VARIABLE: Final = "DAGSTER_IS_DEFS_VALIDATION_CLI"
@@ -61,7 +64,13 @@ def _with_kept_connections(storage: DagsterPostgresStorage) -> DagsterPostgresSt
 def _engine(url: str, process: int) -> Engine:
     """Connections of one process; each is tried before it is used, so a database that came back is found again."""
     del process  # a forked one must not use them
-    return create_engine(url, isolation_level="AUTOCOMMIT", pool_size=2, max_overflow=20, pool_pre_ping=True)
+    engine = create_engine(
+        url, isolation_level="AUTOCOMMIT", pool_size=2, max_overflow=20, pool_pre_ping=True, connect_args=PATIENCE
+    )
+    outage = PostgresOutageLog()
+    outage.install()
+    event.listen(engine, "connect", outage.connected)
+    return engine
 
 
 def _storage_of_this_process(inst_data: ConfigurableClassData | None) -> DagsterSqliteStorage:

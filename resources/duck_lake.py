@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import duckdb
@@ -75,6 +75,8 @@ class DuckLake(Lake):
                 connection = getattr(self, attribute)
                 setattr(self, attribute, None)
                 if connection is not None:
+                    if attribute == "_connection":
+                        _end_transaction(connection)
                     try:
                         connection.close()
                     except (duckdb.Error, psycopg2.Error) as error:
@@ -103,7 +105,8 @@ class DuckLake(Lake):
             yield
         finally:
             try:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", (WRITE_LOCK,))
+                if not cursor.closed:  # else the lock has fallen with its connection
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", (WRITE_LOCK,))
             except psycopg2.Error as error:
                 log.warning("lake_unlock", error=first_line(error))
                 self.close()
@@ -241,6 +244,7 @@ class DuckLake(Lake):
             try:
                 yield unit
                 unit.settle()
+                unit.sync_files(self._addresses.lake_path)
                 self.execute(
                     f"CALL {CATALOG}.set_commit_message(?, ?, extra_info => ?)",
                     [asset, run_id, json.dumps({"asset": asset, "run_id": run_id} | unit.moved)],
@@ -259,7 +263,7 @@ class DuckLake(Lake):
             self._connection.execute("ROLLBACK")
         except duckdb.Error as error:
             log.info("lake_rollback", error=first_line(error))
-            self.close()
+            self.close()  # the connection to PostgreSQL inside is a broken one
 
     def snapshot(self) -> int:
         """Id of the newest snapshot: what a read that begins now sees."""
@@ -302,6 +306,16 @@ class DuckLake(Lake):
                 list(streams),
             ).fetchall()
         return {str(stream): Offset(str(generation), int(last_id)) for stream, generation, last_id in rows}
+
+
+def _end_transaction(connection: duckdb.DuckDBPyConnection) -> None:
+    """End a transaction that may be open, also one whose PostgreSQL is gone.
+
+    DuckDB 1.5.5 ends the whole process when a connection is closed inside such a transaction: it is rolled back in a
+    destructor, and what that throws nobody can catch. Rolled back by a statement it is an error like any other.
+    """
+    with suppress(duckdb.Error):
+        connection.execute("ROLLBACK")
 
 
 _process_lakes: dict[tuple[int, str, str], DuckLake] = {}

@@ -14,6 +14,7 @@ import psycopg2
 
 from resources.duck_lake_sql import CATALOG, first_line, literal
 from resources.lake import LakeError
+from resources.postgres_patience import PATIENCE
 from resources.settings import Addresses
 
 FIRST_ATTACH_LOCK: Final = 0x51674C62
@@ -41,7 +42,7 @@ def extension_path(name: str) -> Path:
 def catalog_dsn(addresses: Addresses) -> str:
     """PostgreSQL's address in the keyword form that libpq and DuckDB both read."""
     plain = addresses.postgres_url.replace("postgresql+psycopg2://", "postgresql://", 1)
-    return str(psycopg2.extensions.make_dsn(**psycopg2.extensions.parse_dsn(plain)))
+    return str(psycopg2.extensions.make_dsn(**(PATIENCE | psycopg2.extensions.parse_dsn(plain))))
 
 
 def connect(addresses: Addresses, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:

@@ -3,16 +3,21 @@
 Belongs here: what happens between BEGIN and COMMIT. Does not belong here: the lock around it, reading (``duck_lake``).
 """
 
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import duckdb
 import pandas as pd
 
 from resources.arrow_rows import encode_rows
 from resources.duck_lake_sql import CATALOG, conditions_of
-from resources.lake import Offset, Progress, StaleExpectationError, State, check_inside
+from resources.lake import LakeError, Offset, Progress, StaleExpectationError, State, check_inside
+from resources.parquet_sync import sync_new_files
 from resources.platform_tables import OFFSETS, PROGRESS, STATES
 from signal_assets.table import Table
 from signal_assets.window import Window
@@ -58,6 +63,8 @@ class DuckLakeTransaction:
         self._progress: dict[tuple[str, str], _Move[Progress]] = {}
         self._offsets: dict[str, _Move[Offset]] = {}
         self._states: dict[tuple[str, str, str, int | None], State] = {}
+        self._began = time.time_ns()
+        self._written: set[Table] = set()
         self.snapshot_id: int | None = None
         self.moved: dict[str, int | str] = {}
         """Where progress was moved to; kept with the commit, so that latency can be read off the lake's own history."""
@@ -86,6 +93,7 @@ class DuckLakeTransaction:
         rows = table.conform(frame)
         check_inside(table, rows, window, instruments)
         conditions, parameters = conditions_of(table, window.start, window.end, instruments, late=True)
+        self._written.add(table)
         self._lake.execute(f"DELETE FROM {CATALOG}.{table.name} {conditions}", parameters)  # noqa: S608
         return self._insert(table, rows)
 
@@ -104,12 +112,14 @@ class DuckLakeTransaction:
 
     @contextmanager
     def _staged(self, table: Table, rows: pd.DataFrame) -> Iterator[str]:
+        self._written.add(table)
         connection = self._lake.connection()
         connection.register("staged_rows", encode_rows(table, rows))
         try:
             yield "staged_rows"
         finally:
-            connection.unregister("staged_rows")
+            with suppress(duckdb.Error):  # closed by now, if PostgreSQL was lost on the way
+                connection.unregister("staged_rows")
 
     def progress(self, asset: str, scope: str) -> Progress | None:
         """How far ``asset`` has come, inside this transaction."""
@@ -143,6 +153,23 @@ class DuckLakeTransaction:
         self._settle_progress()
         self._settle_offsets()
         self._settle_states()
+
+    def sync_files(self, lake_path: str) -> None:
+        """See the files that were written onto the disk, before anything is committed.
+
+        Raises
+        ------
+        LakeError
+            If the disk does not take them.
+        """
+        if "://" in lake_path:
+            return  # an object store
+        for table in sorted(self._written, key=attrgetter("name")):
+            folder = Path(lake_path) / table.stage / table.short_name
+            try:
+                sync_new_files(folder, self._began)
+            except OSError as error:
+                raise LakeError(f"{folder} cannot be written: {error.strerror}") from error
 
     def _settle_progress(self) -> None:
         if not self._progress:

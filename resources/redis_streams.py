@@ -5,7 +5,8 @@ here: key names (``redis_keys``), the payload (``signal_assets/market/stream_cod
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -18,12 +19,18 @@ from redis.backoff import NoBackoff
 
 from resources.redis_keys import MARKET_GENERATION
 
+_AWAY: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
+
 LAST_SEQUENCE: Final = 2**64 - 1
 """Highest second half of an entry id: the id after ``5-18446744073709551615`` begins with 6."""
 
 
 class StreamError(RuntimeError):
     """A Redis URL or a stream does not look as it must."""
+
+
+class StreamsAwayError(StreamError):
+    """Redis does not answer, after the client has tried again; a later attempt may find it."""
 
 
 def normalised_url(url: str) -> str:
@@ -134,13 +141,28 @@ def _is_missing(error: redis.exceptions.ResponseError) -> bool:
     return "no such key" in str(error).lower()
 
 
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except _AWAY as error:
+        raise StreamsAwayError(
+            f"redis does not answer: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        ) from None
+
+
 class StreamReader:
     """Reads market streams for the raw assets.
 
     Parameters
     ----------
     client : redis.Redis
-        As :func:`open_redis` gives it (values as bytes).
+        As :func:`open_redis` gives it (values as bytes); it tries again by itself for some seconds.
+
+    Raises
+    ------
+    StreamsAwayError
+        By every method, if Redis does not answer.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -149,7 +171,8 @@ class StreamReader:
     def tail(self, key: str) -> int | None:
         """Highest id ever added, also when everything was trimmed away; None if there is no such stream."""
         try:
-            return last_generated(cast(Mapping[Any, Any], self._client.xinfo_stream(key)))
+            with _one_line():
+                return last_generated(cast(Mapping[Any, Any], self._client.xinfo_stream(key)))
         except redis.exceptions.ResponseError as error:
             if _is_missing(error):
                 return None
@@ -158,7 +181,8 @@ class StreamReader:
     def read_after(self, key: str, last_id: int | None, count: int) -> list[StreamEntry]:
         """At most ``count`` entries behind ``last_id`` (None: from the beginning), in order."""
         low = "-" if last_id is None else f"({last_id}-{LAST_SEQUENCE}"
-        entries = cast(list[Any], self._client.xrange(key, min=low, max="+", count=count))
+        with _one_line():
+            entries = cast(list[Any], self._client.xrange(key, min=low, max="+", count=count))
         return [
             StreamEntry(sequence_of(raw_id), {name.decode(): value for name, value in fields.items()})
             for raw_id, fields in entries
@@ -166,9 +190,11 @@ class StreamReader:
 
     def generation(self) -> str | None:
         """Id of this Redis' life, None if the live lane never wrote to it."""
-        raw = cast(bytes | None, self._client.get(MARKET_GENERATION))
+        with _one_line():
+            raw = cast(bytes | None, self._client.get(MARKET_GENERATION))
         return raw.decode() if raw is not None else None
 
     def trim_below(self, key: str, sequence: int) -> int:
         """Remove entries whose id is below ``sequence``; returns how many. The tail stays known."""
-        return self._client.xtrim(key, minid=f"{sequence}-0", approximate=False)
+        with _one_line():
+            return self._client.xtrim(key, minid=f"{sequence}-0", approximate=False)

@@ -24,7 +24,8 @@ from dagster import (
 )
 
 from jobs.asset_jobs import STRATEGIC
-from resources.lake import LakeSource
+from resources.lake import LakeError, LakeSource
+from resources.redis_streams import StreamError
 from resources.run_queues import TACTICAL
 from signal_assets.event_time import date_of, iso
 from signal_assets.market.assets import StreamsSource
@@ -105,7 +106,10 @@ def tick(
         if busy := run_in_flight(context.instance, job, group):
             skipped.append(f"{group}: run {busy[:8]} is in flight")
             continue
-        end = end_of(group)
+        try:
+            end = end_of(group)
+        except (LakeError, StreamError) as error:  # away: a line, and the next tick asks again
+            end = str(error)
         if isinstance(end, str):
             skipped.append(f"{group}: {end}")
             continue

@@ -228,6 +228,8 @@ class SignalEmitter:
         self._waiting.extendleft(outgoing for at, outgoing in reversed(self._kept) if at >= horizon)
         self._kept.clear()
         self._introduced, self._introducing = True, False
+        if self.error:
+            log.info("redis takes signals again", signals=self.waiting)
 
     async def _send(self) -> None:
         """Send everything that waits in one round trip; what fails stays in front, in order."""

@@ -46,6 +46,10 @@ unix_socket_permissions = 0700
 max_connections = 200
 timezone = 'UTC'
 log_timezone = 'UTC'
+# What was committed survives a power cut; these are the defaults, said here because the lake relies on them.
+fsync = on
+synchronous_commit = on
+full_page_writes = on
 # The lake's catalog and Dagster's events are small; leave the memory to the workers.
 shared_buffers = 64MB
 """

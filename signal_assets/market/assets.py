@@ -19,6 +19,7 @@ from dagster import (
 
 from resources import redis_keys
 from resources.lake import Lake, LakeError, LakeSource
+from resources.redis_streams import StreamError
 from resources.settings import Settings
 from signal_assets.derivation import WorkDone
 from signal_assets.market.stream_intake import MarketStreams, RawTable, take_in
@@ -96,7 +97,7 @@ def _raw_asset(table: Table, feeds: list[AssetKey]) -> AssetsDefinition:
         raw = raw_table(table, settings.load(), covers.group)
         try:
             work = take_in(opened, streams.open(), raw, covers.group, end=covers.end, run_id=context.run.run_id)
-        except LakeError as error:
+        except (LakeError, StreamError) as error:
             raise Failure(description=str(error), allow_retries=False) from error
         return report(table, [work])
 

@@ -6,10 +6,10 @@ Belongs here: which there are, in which order. Does not belong here: any of them
 import argparse
 from collections.abc import Sequence
 
-from benchmarks import book_throughput, day_run, dollar_aggregation, platform_latency, signal_latency
+from benchmarks import book_throughput, day_run, dollar_aggregation, growth, platform_latency, signal_latency
 from benchmarks.measurement import console, machine
 
-NAMES = ("dollar_aggregation", "book_throughput", "signal_latency", "day_run", "platform_latency")
+NAMES = ("dollar_aggregation", "book_throughput", "signal_latency", "day_run", "platform_latency", "growth")
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -35,6 +35,8 @@ def main(words: Sequence[str] | None = None) -> None:
         day_run.main(out)
     if "platform_latency" in wanted:
         platform_latency.main(out, arguments.seconds)
+    if "growth" in wanted:
+        growth.main(out)
 
 
 if __name__ == "__main__":

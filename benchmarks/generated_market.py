@@ -27,11 +27,25 @@ def generator(instrument: Instrument, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, *instrument.key.encode()])
 
 
-def features(instrument: Instrument, times: Integers, price: float, chance: np.random.Generator) -> pd.DataFrame:
-    """A features row at each of ``times``; ``price`` in quote units is the last one, so that what follows fits on."""
-    count, tick = len(times), instrument.tick_size
+def walk(count: int, price: float, chance: np.random.Generator) -> NDArray[np.float64]:
+    """A random path of so many prices that ends at ``price``."""
     path = np.exp(np.cumsum(chance.normal(0, VOLATILITY, count)))
-    bid = np.maximum(np.rint(price * SCALE * path / path[-1] / tick).astype(np.int64), 100) * tick
+    return price * path / path[-1]
+
+
+def features(
+    instrument: Instrument,
+    times: Integers,
+    price: float | NDArray[np.float64],
+    chance: np.random.Generator,
+) -> pd.DataFrame:
+    """A features row at each of ``times``; ``price`` in quote units is the last one, so that what follows fits on.
+
+    A whole path of prices is taken as it is.
+    """
+    count, tick = len(times), instrument.tick_size
+    path = walk(count, price, chance) if isinstance(price, float) else price
+    bid = np.maximum(np.rint(path * SCALE / tick).astype(np.int64), 100) * tick
     ask = bid + tick * chance.integers(1, 4, count)
     levels = tick * np.arange(TOP_LEVELS)
     bids = chance.integers(1, 10_000, (count, TOP_LEVELS)) * instrument.lot_size

@@ -182,7 +182,8 @@ def _usage_over(platform: Platform, seconds: float) -> dict[str, tuple[float, fl
 
 
 @contextmanager
-def _platform(settings: Settings, venue: Sequence[str] | None) -> Iterator[Platform]:
+def running_platform(settings: Settings, venue: Sequence[str] | None) -> Iterator[Platform]:
+    """Everything ``signals up`` starts, in a home of its own, with the simulated venue if there is to be a market."""
     with tempfile.TemporaryDirectory(prefix="signals-bench-", ignore_cleanup_errors=True) as folder:
         platform = Platform(
             Path(folder) / "home",
@@ -203,7 +204,7 @@ def _platform(settings: Settings, venue: Sequence[str] | None) -> Iterator[Platf
 
 def measure_idle(seconds: float) -> Measured:
     """The platform without a market: what it costs to wait."""
-    with _platform(load_settings(), None) as platform:
+    with running_platform(load_settings(), None) as platform:
         time.sleep(WARM_UP_SECONDS)
         return Measured(_usage_over(platform, seconds))
 
@@ -211,16 +212,16 @@ def measure_idle(seconds: float) -> Measured:
 def measure_busy(seconds: float, venue: Sequence[str] = VENUE) -> Measured:
     """The platform on the simulated venue."""
     settings = load_settings()
-    with _platform(settings, venue) as platform:
+    with running_platform(settings, venue) as platform:
         lake = DuckLake(platform.addresses)
-        _wait_for_progress(lake, settings, None, START_SECONDS)
+        wait_for_progress(lake, settings, None, START_SECONDS)
         with CommitWatch(platform.addresses) as watch:
             time.sleep(WARM_UP_SECONDS)
             behind, since = venue_behind(platform.venue_url), _now()
             psutil.cpu_percent()
             measured = Measured(_usage_over(platform, seconds))
             measured.machine, until = psutil.cpu_percent(), _now()
-            _wait_for_progress(lake, settings, until - behind, SETTLE_SECONDS)
+            wait_for_progress(lake, settings, until - behind, SETTLE_SECONDS)
         moves = {asset: watch.moves(lake, asset) for asset in (RAW, *CHAIN)}
         lake.close()
     since, until = since - behind, until - behind  # by the venue's clock
@@ -236,7 +237,7 @@ def measure_busy(seconds: float, venue: Sequence[str] = VENUE) -> Measured:
     return measured
 
 
-def _wait_for_progress(lake: DuckLake, settings: Settings, until: int | None, seconds: float) -> None:
+def wait_for_progress(lake: DuckLake, settings: Settings, until: int | None, seconds: float) -> None:
     """Wait until every asset has come to ``until`` (None: has begun), but not for ever."""
     deadline = time.monotonic() + seconds
     scopes = [(asset, group) for asset in (RAW, *CHAIN) for group in settings.groups]

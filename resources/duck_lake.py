@@ -20,6 +20,7 @@ from resources.arrow_rows import decode_rows
 from resources.duck_lake_connection import catalog_dsn, connect
 from resources.duck_lake_sql import (
     CATALOG,
+    PARQUET,
     conditions_of,
     declared_columns,
     first_line,
@@ -30,7 +31,7 @@ from resources.duck_lake_sql import (
 )
 from resources.duck_lake_transaction import DuckLakeTransaction
 from resources.lake import Lake, LakeBusyError, LakeError, Offset, Progress, State
-from resources.platform_tables import OFFSETS, PROGRESS, STATES
+from resources.platform_tables import OFFSETS, PROGRESS, REMOVALS, STATES
 from resources.platform_tables import TABLES as PLATFORM_TABLES
 from resources.settings import Addresses
 from signal_assets.table import DAY_COLUMN, Table
@@ -168,6 +169,8 @@ class DuckLake(Lake):
         except BaseException:
             self._abandon()
             raise
+        for option, value in PARQUET.items():
+            self.execute(f"CALL {CATALOG}.set_option('{option}', '{value}')")
         for table in tables:  # an option cannot be set on a table its own transaction makes
             if table.has_lists:
                 self.execute(
@@ -293,6 +296,13 @@ class DuckLake(Lake):
                 [fold, scope, *([] if day_end is None else [day_end])],
             ).fetchone()
         return State(fold, scope, row[0], int(row[1]), str(row[2])) if row else None
+
+    def removed(self) -> dict[str, int]:
+        """Event time up to which retention has removed rows, by name of the table."""
+        with self._guard:
+            self.ensure(())
+            rows = self.execute(f"SELECT removed, epoch_us(up_to) FROM {CATALOG}.{REMOVALS.name}").fetchall()  # noqa: S608
+        return {str(table): int(up_to) for table, up_to in rows}
 
     def offsets(self, streams: Sequence[str]) -> dict[str, Offset]:
         """How far each of these streams has been taken in, in one read; without those that have not."""

@@ -12,6 +12,9 @@ from signal_assets.table import DAY_COLUMN, Column, ColumnType, Table
 CATALOG: Final = "lake"
 """Name under which the DuckLake is attached."""
 
+PARQUET: Final = {"parquet_compression": "zstd", "parquet_version": "2"}
+"""Less than half the bytes of DuckDB's defaults for books and features, read as fast: sorted integers, mostly."""
+
 
 def declared_columns(table: Table) -> list[tuple[str, str]]:
     """Name and DuckDB type of every column, the day that partitions the table last."""

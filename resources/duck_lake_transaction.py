@@ -18,7 +18,7 @@ from resources.arrow_rows import encode_rows
 from resources.duck_lake_sql import CATALOG, conditions_of
 from resources.lake import LakeError, Offset, Progress, StaleExpectationError, State, check_inside
 from resources.parquet_sync import sync_new_files
-from resources.platform_tables import OFFSETS, PROGRESS, STATES
+from resources.platform_tables import OFFSETS, PROGRESS, REMOVALS, STATES
 from signal_assets.table import Table
 from signal_assets.window import Window
 
@@ -141,6 +141,23 @@ class DuckLakeTransaction:
         """Keep a fold's state: in the place of the one rolling state, or of that of the same day's end."""
         day_end = state.time if state.kind == "day_end" else None
         self._states[state.fold, state.scope, state.kind, day_end] = state
+
+    def remove(self, table: Table, up_to: int) -> None:
+        """Remove every row up to that time, and remember that they are gone."""
+        conditions, parameters = conditions_of(table, None, up_to, None, late=True)
+        self._lake.execute(f"DELETE FROM {CATALOG}.{table.name} {conditions}", parameters)  # noqa: S608
+        self._lake.execute(f"DELETE FROM {CATALOG}.{REMOVALS.name} WHERE removed = ?", [table.name])  # noqa: S608
+        self._lake.execute(
+            f"INSERT INTO {CATALOG}.{REMOVALS.name} VALUES (?, make_timestamptz(?), ?)",  # noqa: S608
+            [table.name, up_to, self._run_id],
+        )
+
+    def remove_day_ends(self, before: int) -> None:
+        """Remove states of day ends before that time."""
+        self._lake.execute(
+            f"DELETE FROM {CATALOG}.{STATES.name} WHERE kind = 'day_end' AND time < make_timestamptz(?)",  # noqa: S608
+            [before],
+        )
 
     def settle(self) -> None:
         """Write what was moved and kept.

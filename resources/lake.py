@@ -101,6 +101,12 @@ class LakeTransaction(Protocol):
     def keep_state(self, state: State) -> None:
         """Keep a fold's state: in the place of the one rolling state, or of that of the same day's end."""
 
+    def remove(self, table: Table, up_to: int) -> None:
+        """Remove every row whose time is not after ``up_to``, and remember that they are gone; for retention alone."""
+
+    def remove_day_ends(self, before: int) -> None:
+        """Remove the folds' states of day ends before that time."""
+
     def move_offset(self, stream: str, expected: Offset | None, new: Offset) -> None:
         """Move an offset by compare-and-set, at the latest when the transaction ends.
 
@@ -161,6 +167,9 @@ class Lake(Protocol):
 
     def state(self, fold: str, scope: str, day_end: int | None = None) -> State | None:
         """The rolling state of a fold, or that of a day's end; None if there is none."""
+
+    def removed(self) -> Mapping[str, int]:
+        """Event time up to which retention has removed rows, by name of the table; without tables that are whole."""
 
     def offset(self, stream: str) -> Offset | None:
         """How far ``stream`` has been taken in; None before the first entry."""

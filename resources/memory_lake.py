@@ -66,7 +66,7 @@ class _Shelf:
         self._insert(rows[fresh])
         return int(fresh.sum())
 
-    def replace(self, rows: pd.DataFrame, start: int, end: int) -> None:
+    def replace(self, rows: pd.DataFrame, start: int | None, end: int) -> None:
         if self._size:
             low, high = self._range(start, end)
             if low < high:
@@ -137,6 +137,7 @@ class MemoryLake(Lake):
         self._progress: dict[tuple[str, str], Progress] = {}
         self._offsets: dict[str, Offset] = {}
         self._states: dict[tuple[str, str, int | None], State] = {}
+        self._removed: dict[str, int] = {}
         self._snapshot = 0
 
     def ensure(self, tables: Iterable[Table]) -> None:
@@ -218,6 +219,10 @@ class MemoryLake(Lake):
         """The rolling state of a fold, or that of a day's end; None if there is none."""
         return self._states.get((fold, scope, day_end))
 
+    def removed(self) -> dict[str, int]:
+        """Event time up to which retention has removed rows, by name of the table."""
+        return dict(self._removed)
+
     def offsets(self, streams: Sequence[str]) -> dict[str, Offset]:
         """How far each of these streams has been taken in; without those that have not."""
         return {stream: self._offsets[stream] for stream in streams if stream in self._offsets}
@@ -229,13 +234,17 @@ class MemoryLake(Lake):
         made._borrowed = set(self._shelves)
         self._borrowed |= set(self._shelves)
         made._progress, made._offsets = dict(self._progress), dict(self._offsets)
-        made._states = dict(self._states)
+        made._states, made._removed = dict(self._states), dict(self._removed)
         return made
 
     def keys(self, table: Table, instrument: str) -> set[tuple[object, ...]]:
         """Natural keys (without the instrument) that are there already."""
         shelf = self._shelves.get((table.name, instrument))
         return shelf.keys if shelf is not None else set()
+
+    def instruments(self, table: Table) -> list[str]:
+        """Instruments that have rows in the table."""
+        return sorted(name for stored, name in self._shelves if stored == table.name)
 
     def holds(self, table: Table, instrument: str) -> bool:
         """Whether there may be rows of that table and instrument."""
@@ -264,6 +273,8 @@ class MemoryLakeTransaction:
         self._progress: dict[tuple[str, str], Progress] = {}
         self._offsets: dict[str, Offset] = {}
         self._states: list[State] = []
+        self._removals: dict[Table, int] = {}
+        self._day_ends_before: int | None = None
         self.snapshot_id: int | None = None
 
     def append(self, table: Table, frame: pd.DataFrame) -> int:
@@ -307,6 +318,14 @@ class MemoryLakeTransaction:
         """Keep a fold's state: in the place of the one rolling state, or of that of the same day's end."""
         self._states.append(state)
 
+    def remove(self, table: Table, up_to: int) -> None:
+        """Remove every row up to that time, and remember that they are gone."""
+        self._removals[table] = up_to
+
+    def remove_day_ends(self, before: int) -> None:
+        """Remove states of day ends before that time."""
+        self._day_ends_before = before
+
     def move_offset(self, stream: str, expected: Offset | None, new: Offset) -> None:
         """Move an offset by compare-and-set."""
         found = self._offsets.get(stream, self._lake.offset(stream))
@@ -328,5 +347,13 @@ class MemoryLakeTransaction:
         for state in self._states:
             day_end = state.time if state.kind == "day_end" else None
             self._lake._states[state.fold, state.scope, day_end] = state
+        if (before := self._day_ends_before) is not None:
+            gone = [place for place in self._lake._states if place[2] is not None and place[2] < before]
+            for place in gone:
+                del self._lake._states[place]
+        for table, up_to in self._removals.items():
+            for name in self._lake.instruments(table):
+                self._lake.shelf(table, name).replace(table.empty(), None, up_to)
+            self._lake._removed[table.name] = up_to
         self._lake._progress.update(self._progress)
         self._lake._offsets.update(self._offsets)

@@ -1,4 +1,4 @@
-"""Schemas of the lake's own book-keeping: how far each asset has come, and how far each stream has been read.
+"""Schemas of the lake's own book-keeping: how far each asset has come, how far each stream has been read, what is gone.
 
 They live in the lake, not beside it, because DuckDB writes one database per transaction and they must move in the
 transaction that writes the rows they speak of.
@@ -50,4 +50,16 @@ STATES: Final = Table(
     kind="platform",
 )
 
-TABLES: Final = (PROGRESS, OFFSETS, STATES)
+REMOVALS: Final = Table(
+    name="platform.removals",
+    description="Event time up to which retention has removed a table's rows: what would read them is refused.",
+    columns=(
+        Column("removed", ColumnType.TEXT, "Table, `stage.table`"),
+        Column("up_to", ColumnType.TIME, "Rows up to and including this event time are gone", "µs UTC"),
+        Column("run_id", ColumnType.TEXT, "Run that removed them last", operational=True),
+    ),
+    key=("removed",),
+    kind="platform",
+)
+
+TABLES: Final = (PROGRESS, OFFSETS, STATES, REMOVALS)

@@ -40,7 +40,7 @@ CELERY_CONFIGURATION: Final[dict[str, Any]] = {
     },
     "redis_socket_timeout": 10,
     "redis_socket_connect_timeout": 5,
-    "result_expires": 7 * 86_400,
+    "result_expires": 86_400,  # asked for only while the run lasts
 }
 
 

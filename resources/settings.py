@@ -9,6 +9,7 @@ import os
 import re
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -28,6 +29,7 @@ from resources.anomaly_settings import AnomalySettings
 from resources.execution_settings import ExecutionSettings
 from resources.learning_settings import LearningSettings
 from resources.performance_settings import PerformanceSettings
+from resources.retention_settings import RetentionSettings
 from resources.signal_settings import SignalSettings
 from resources.strategy_settings import StrategySettings
 from resources.strict_model import StrictModel
@@ -237,6 +239,7 @@ class Settings(BaseSettings):
     performance: PerformanceSettings = PerformanceSettings()
     learning: LearningSettings = LearningSettings()
     live: LiveSettings = LiveSettings()
+    retention: RetentionSettings = RetentionSettings()
     up: UpSettings = UpSettings()
 
     @classmethod
@@ -263,6 +266,9 @@ class Settings(BaseSettings):
             raise ValueError("grid_milliseconds must divide a day and snapshot_interval_seconds")
         if self.anomalies.metrics_interval_seconds * 1_000 % self.grid_milliseconds:
             raise ValueError("anomalies.metrics_interval_seconds must be a multiple of grid_milliseconds")
+        hours = max(self.levels_of(key).profile_look_back_hours for key in keys)
+        if self.retention.raw_days is not None and self.retention.raw_days < (least := ceil(hours / 24) + 2):
+            raise ValueError(f"retention.raw_days must be at least {least}: the levels look {hours} hours back")
         return self
 
     @cached_property

@@ -112,12 +112,12 @@ def next_lesson(lake: Lake, group: str, sources: Sequence[str], assets: Sequence
 
 
 def maintenance_schedule() -> ScheduleDefinition:
-    """Every half hour: inlined rows become Parquet, small files are merged, what is old goes."""
+    """Every half hour: inlined rows become Parquet, small files are merged, what is not kept any more goes."""
     return ScheduleDefinition(
         name="maintenance_schedule",
         job_name=MAINTENANCE,
         cron_schedule="*/30 * * * *",
         execution_timezone="UTC",
         default_status=DefaultScheduleStatus.RUNNING,
-        description="Tidies the lake and purges old runs.",
+        description="Removes what is not kept any more and tidies the lake.",
     )

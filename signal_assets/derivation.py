@@ -12,9 +12,10 @@ from datetime import date
 import pandas as pd
 
 from resources.lake import Lake, LakeError, Progress
-from signal_assets.event_time import iso
+from signal_assets.event_time import MINUTE, iso
 from signal_assets.instrument import Instrument, whole_group
 from signal_assets.market.tables import TABLES as RAW_TABLES
+from signal_assets.removed_rows import kept_since, require_kept
 from signal_assets.table import Table
 from signal_assets.window import Window, forward_windows
 
@@ -63,6 +64,11 @@ class Derivation:
     def asset(self) -> str:
         """Name of the asset that writes the table, ``stage/table``."""
         return asset_name(self.table)
+
+    @property
+    def needs(self) -> list[tuple[Table, int]]:
+        """What is read, and how far back; a minute is the bar that ends in the window, not another day."""
+        return [(item.table, item.look_back if item.look_back > MINUTE else 0) for item in self.inputs]
 
 
 @dataclass
@@ -121,6 +127,8 @@ def forward(
     ------
     NotCompleteError
         If an input is not computed up to ``end``.
+    RemovedRowsError
+        If retention has removed what it would look back at.
     StaleExpectationError
         If another run moved the same progress meanwhile.
     """
@@ -129,6 +137,10 @@ def forward(
     progresses = lake.progresses(group)
     first = _require_inputs(derivation, group, end, progresses)
     before = progresses.get(derivation.asset)
+    if before is None:
+        first = kept_since(lake, derivation.needs, first)
+    elif any(item.look_back > MINUTE for item in derivation.inputs):  # retention never reaches what lies ahead
+        require_kept(lake, derivation.asset, derivation.needs, before.progress)
     origin = before.origin if before is not None else first
     position = before.progress if before is not None else first
     keys = scope_of(instruments)
@@ -158,9 +170,12 @@ def recompute_day(
     ------
     NotCompleteError
         If an input is not computed up to the day's end.
+    RemovedRowsError
+        If retention has removed rows that the day follows from.
     """
     began = time.perf_counter()
     window = Window.of_day(day)
+    require_kept(lake, derivation.asset, derivation.needs, window.start)
     first = _require_inputs(derivation, group, window.end, lake.progresses(group))
     rows = compute(lake, derivation, window, instruments, late=True)
     done = WorkDone(windows=1, start=window.start, end=window.end)

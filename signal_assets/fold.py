@@ -24,6 +24,7 @@ from signal_assets.derivation import Input, NotCompleteError, WorkDone, asset_na
 from signal_assets.event_time import DAY, MINUTE, day_end, day_start, floor_to, iso
 from signal_assets.instrument import Instrument
 from signal_assets.machine import Events, Machine, decode_state, encode_state, record_class
+from signal_assets.removed_rows import kept_since, require_kept
 from signal_assets.table import Table
 from signal_assets.window import Window, forward_windows
 
@@ -58,6 +59,11 @@ class Fold:
     machine: Callable[[Sequence[Instrument]], Machine]
     in_force: tuple[Table, ...] = ()
     version: str = ""
+
+    @property
+    def needs(self) -> list[tuple[Table, int]]:
+        """What is read; nothing before the window, a machine remembers."""
+        return [(item.table, 0) for item in self.inputs]
 
 
 class Stepper:
@@ -128,6 +134,8 @@ def forward_fold(
     progresses = lake.progresses(group)
     first = require_inputs(fold, group, end, progresses)
     before = progresses.get(asset_name(fold.tables[0]))
+    if before is None:
+        first = kept_since(lake, fold.needs, first)
     origin = before.origin if before is not None else first
     position = before.progress if before is not None else first
     done = {table: WorkDone(start=position, end=max(position, end)) for table in fold.tables}
@@ -169,9 +177,12 @@ def recompute_day_fold(
     ------
     NotCompleteError
         If an input is not computed up to the day's end, or the day before has not been computed yet.
+    RemovedRowsError
+        If retention has removed rows that the day follows from.
     """
     began = time.perf_counter()
     window = Window.of_day(day)
+    require_kept(lake, fold.name, fold.needs, window.start)
     progresses = lake.progresses(group)
     first = min(require_inputs(fold, group, window.end, progresses), window.end - 1)
     known = progresses.get(asset_name(fold.tables[0]))

@@ -131,7 +131,7 @@ def window_asset(
     declare : callable
         The derivation as the settings of the moment want it; called at definition for its inputs, and by every run.
     extra : callable, optional
-        Metadata for day runs only, such as a plot: the event log keeps everything for ever.
+        Metadata for day runs only, such as a plot: a day's newest materialization is kept for good.
     """
     declared = declare(settings)
     spec = table_spec(declared.table, inputs={item.table: days_behind(item.look_back) for item in declared.inputs})

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from resources.settings import Addresses
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long an example takes says nothing on a machine that others use too.
+hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

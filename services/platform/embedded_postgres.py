@@ -52,6 +52,9 @@ synchronous_commit = on
 full_page_writes = on
 # The lake's catalog and Dagster's events are small; leave the memory to the workers.
 shared_buffers = 64MB
+# Events and the catalog's lists are written and removed all day: what became free has to be found again soon.
+autovacuum_vacuum_scale_factor = 0.05
+autovacuum_naptime = 30s
 """
 
 

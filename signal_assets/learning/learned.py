@@ -15,6 +15,7 @@ from resources.lake import Lake, Progress
 from signal_assets.derivation import Input, Inputs, NotCompleteError, WorkDone, asset_name, scope_of
 from signal_assets.event_time import DAY, iso
 from signal_assets.instrument import Instrument
+from signal_assets.removed_rows import require_kept
 from signal_assets.table import Table
 from signal_assets.window import Window
 
@@ -47,11 +48,14 @@ def learn_day(
     ------
     NotCompleteError
         If the day is not complete, or the day before has not been learned from.
+    RemovedRowsError
+        If retention has removed rows that it would learn from.
     """
     began = time.perf_counter()
     window = Window.of_day(day)
     asset = asset_name(lesson.table)
     keys = scope_of(instruments)
+    require_kept(lake, asset, ((item.table, item.look_back) for item in lesson.inputs), window.start)
     origin = min(_complete(lake, asset, item.table, group, window.end) for item in lesson.inputs)
     before = lake.progress(asset, group)
     reached = before.progress if before is not None else origin

@@ -21,11 +21,12 @@ from resources import redis_keys
 from resources.lake import Lake, LakeError, LakeSource
 from resources.redis_streams import StreamError
 from resources.settings import Settings
-from signal_assets.derivation import WorkDone
+from signal_assets.derivation import WorkDone, asset_name
 from signal_assets.market.stream_intake import MarketStreams, RawTable, take_in
 from signal_assets.market.tables import DEPTH_SNAPSHOTS, FEATURES, FEED_GAPS, TRADES
 from signal_assets.materialization import OWNERS, SINGLE_RUN, SettingsSource, report, table_spec
 from signal_assets.partitions import Days, coverage
+from signal_assets.removed_rows import require_kept
 from signal_assets.table import Table
 from signal_assets.window import Window
 
@@ -92,10 +93,10 @@ def _raw_asset(table: Table, feeds: list[AssetKey]) -> AssetsDefinition:
         opened = lake.open()
         opened.ensure([table])
         covers = coverage(context)
-        if isinstance(covers, Days):
-            return report(table, [count_days(opened, table, covers)])
-        raw = raw_table(table, settings.load(), covers.group)
         try:
+            if isinstance(covers, Days):
+                return report(table, [count_days(opened, table, covers)])
+            raw = raw_table(table, settings.load(), covers.group)
             work = take_in(opened, streams.open(), raw, covers.group, end=covers.end, run_id=context.run.run_id)
         except (LakeError, StreamError) as error:
             raise Failure(description=str(error), allow_retries=False) from error
@@ -105,10 +106,17 @@ def _raw_asset(table: Table, feeds: list[AssetKey]) -> AssetsDefinition:
 
 
 def count_days(lake: Lake, table: Table, covers: Days) -> WorkDone:
-    """Raw rows are never recomputed: a day run only says what is there."""
+    """Raw rows are never recomputed: a day run only says what is there.
+
+    Raises
+    ------
+    RemovedRowsError
+        If retention has removed the day: nothing there is not the same as nothing happened.
+    """
     done = WorkDone()
     for day in covers.days:
         window = Window.of_day(day)
+        require_kept(lake, asset_name(table), [(table, 0)], window.start)
         rows = lake.read(table, start=window.start, end=window.end, columns=["instrument", str(table.time)])
         done.add(table, rows, len(rows))
         done.start = window.start if done.start is None else done.start

@@ -356,3 +356,30 @@ def test_a_lake_in_memory_says_when_there_are_some() -> None:
     extend()
     with pytest.raises(LakeError, match="has 1 rows"):
         extend()
+
+
+def test_removed_rows_are_gone_and_remembered(lake: Lake) -> None:
+    with lake.transaction(asset="market/trades", run_id="a") as unit:
+        unit.append(TRADES, trades((1, MIDNIGHT + 5), (2, MIDNIGHT + DAY), (3, MIDNIGHT + DAY + 1)))
+        unit.append(TRADES, trades((1, MIDNIGHT + 5), instrument="ETHFDUSD.BINANCE"))
+    assert lake.removed() == {}
+    with lake.transaction(asset="maintenance", run_id="b") as unit:
+        unit.remove(TRADES, MIDNIGHT + DAY)  # midnight sharp belongs to the old day
+    assert lake.removed() == {TRADES.name: MIDNIGHT + DAY}
+    assert lake.read(TRADES)["trade_id"].tolist() == [3]
+    with lake.transaction(asset="maintenance", run_id="c") as unit:
+        unit.remove(TRADES, MIDNIGHT + 2 * DAY)
+    assert lake.removed() == {TRADES.name: MIDNIGHT + 2 * DAY}
+    assert lake.read(TRADES).empty
+
+
+def test_day_ends_are_removed_before_a_time_and_rolling_states_stay(lake: Lake) -> None:
+    ends = [State("fold", "crypto", "day_end", MIDNIGHT + number * DAY, "{}") for number in range(3)]
+    rolling = State("fold", "crypto", "rolling", MIDNIGHT, "{}")
+    with lake.transaction(asset="a/b", run_id="a") as unit:
+        for state in (*ends, rolling):
+            unit.keep_state(state)
+    with lake.transaction(asset="maintenance", run_id="b") as unit:
+        unit.remove_day_ends(ends[1].time)
+    assert [lake.state("fold", "crypto", state.time) for state in ends] == [None, ends[1], ends[2]]
+    assert lake.state("fold", "crypto") == rolling

@@ -1,12 +1,14 @@
 """The stream sensor as a state machine, against an ephemeral Dagster instance."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunRequest, SensorResult, build_sensor_context
 
 from resources import redis_keys
 from resources.lake import Progress
+from resources.run_retention import remove_runs
 from sensors.stream_sensor import read_cursor, stream_sensor
 from signal_assets.definitions import build_defs
 from signal_assets.event_time import DAY, MINUTE, SECOND
@@ -147,6 +149,21 @@ def test_a_failed_run_is_tried_again_under_a_new_key(bench: Bench) -> None:
     assert first.run_key != second.run_key
     bench.close(MIDNIGHT + 2 * MINUTE)
     assert bench.request().tags[ATTEMPT_TAG] == "1"
+
+
+def test_a_run_that_retention_has_removed_is_not_asked_for_again(bench: Bench) -> None:
+    bench.close(MIDNIGHT + MINUTE)
+    request = bench.request()
+    job = bench.definitions.resolve_job_def("tactical")
+    run = bench.instance.create_run_for_job(
+        job, tags={**request.tags, "dagster/run_key": str(request.run_key)}, status=DagsterRunStatus.SUCCESS
+    )
+    bench.compute(MIDNIGHT + MINUTE)
+    assert remove_runs(bench.instance, datetime.now(UTC) + timedelta(minutes=1)) == 1
+    assert bench.instance.get_run_by_id(run.run_id) is None
+    assert "nothing new" in bench.skip()
+    bench.close(MIDNIGHT + 2 * MINUTE)
+    assert bench.request().run_key != request.run_key
 
 
 @pytest.mark.parametrize("text", [None, "", "not json", "[]", '{"crypto": 1}', '{"crypto": {"end": 1}}'])

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,10 +22,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from math import nan
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import orjson
 import psutil
 import uvloop
 import yaml
@@ -35,6 +38,8 @@ from benchmarks.generated_market import features, generator
 from benchmarks.measurement import console
 from resources.lake import Lake, Progress
 from resources.memory_lake import MemoryLake
+from resources.redis_keys import MARKET_DEAD, market_gaps, market_stream
+from resources.redis_streams import StreamReader, open_redis
 from resources.settings import Settings, load_settings
 from services.live_lane.__main__ import configure_logging, spare_what_lives_long
 from services.live_lane.lane import LiveLane
@@ -42,15 +47,16 @@ from services.live_lane.measurements import Latency
 from services.platform.embedded_redis import EmbeddedRedis
 from signal_assets.content_id import content_id
 from signal_assets.derivation import asset_name
-from signal_assets.event_time import HOUR, SECOND, day_start, from_datetime
+from signal_assets.event_time import HOUR, MILLISECOND, SECOND, day_start, from_datetime
 from signal_assets.fold import Fold
 from signal_assets.instrument import Instrument
 from signal_assets.machine import Events, Machine, Rows, record_class
-from signal_assets.market.tables import FEATURES
+from signal_assets.market.tables import FEATURES, TRADES
 from signal_assets.strategies.tables import strategy_table
 
 SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 0.1
 START_SECONDS: Final = 180.0
 START_TEXT: Final = "2025-01-07T14:00:00+00:00"
 """A Tuesday afternoon: the hour must not speak against a signal."""
@@ -152,7 +158,73 @@ def history(settings: Settings, start: int) -> MemoryLake:
     return lake
 
 
-async def run_lane(home: Path, every: int, seconds: float) -> dict[str, Any]:
+class EveryLatency(Latency):
+    """A latency that keeps every value, not only the newest."""
+
+    def __init__(self) -> None:
+        super().__init__("closing_message_to_signal_seconds", "measured from here on")
+        self.values: list[float] = []
+
+    def observe(self, seconds: float) -> None:
+        """Take one value."""
+        super().observe(seconds)
+        self.values.append(seconds)
+
+
+@dataclass
+class Most:
+    """The most that was seen of what comes and goes."""
+
+    records: int = 0
+    spill_bytes: int = 0
+    paused_seconds: float = 0.0
+
+    async def watch(self, lane: LiveLane) -> None:
+        """Look ten times a second, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for shard in lane.shards.values():
+                self.records = max(self.records, shard.outbox.records)
+                self.spill_bytes = max(self.spill_bytes, shard.outbox.spill.size)
+                self.paused_seconds += LOOK_SECONDS * shard.outbox.paused
+
+
+async def hold_redis(lane: LiveLane, pid: int, seconds: float) -> float:
+    """Stop Redis for so long; seconds it then takes until it has everything."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    began = time.perf_counter()
+    while not all(shard.outbox.redis_up and shard.outbox.spill.empty for shard in lane.shards.values()):
+        await asyncio.sleep(0.01)
+    return time.perf_counter() - began
+
+
+def what_is_in_redis(settings: Settings, redis_url: str) -> dict[str, int]:
+    """Trades and grid points that are missing or there twice, gaps and dead letters, over everything in the streams."""
+    client = open_redis(redis_url, timeout=60.0)
+    reader = StreamReader(client)
+    counts: Counter[str] = Counter()
+    for key in settings.instruments_by_key:
+        for name, table, column, step in (
+            ("trades", TRADES, "trade_id", 1),
+            ("rows", FEATURES, "time", settings.grid_milliseconds * MILLISECOND),
+        ):
+            ids: list[int] = []
+            for entry in reader.read_after(market_stream(key, table.short_name), None, 10**7):
+                ids += orjson.loads(entry.fields["data"])["columns"][column]
+            counts[name] += len(ids)
+            if ids:
+                counts[f"missing {name}"] += (max(ids) - min(ids)) // step + 1 - len(set(ids))
+                counts[f"repeated {name}"] += len(ids) - len(set(ids))
+        counts["feed gaps"] += len(reader.read_after(market_gaps(key), None, 10**7))
+    counts["dead letters"] = int(client.xlen(MARKET_DEAD))
+    return dict(counts)
+
+
+async def run_lane(home: Path, every: int, seconds: float, hold: float = 0.0, redis_pid: int = 0) -> dict[str, Any]:
     """Run the lane for so long and say what was measured."""
     settings = load_settings()
     lane = LiveLane(
@@ -171,16 +243,25 @@ async def run_lane(home: Path, every: int, seconds: float) -> dict[str, Any]:
             raise RuntimeError(f"no signal came: {[group.health() for group in lane.groups.values()]}")
         await asyncio.sleep(0.1)
     await asyncio.sleep(SETTLE_SECONDS)
-    counted.closing_to_signal = Latency("closing_message_to_signal_seconds", "measured from here on")
+    counted.closing_to_signal = latency = EveryLatency()
+    most, process = Most(), psutil.Process()
+    watch = asyncio.create_task(most.watch(lane))
+    memory = process.memory_info().rss
     messages, emitted, began = lane.measurements.messages, counted.emitted, time.perf_counter()
     used, waited = sum(psutil.Process().cpu_times()[:2]), waited_for_the_core()
-    await asyncio.sleep(seconds)
+    drained = 0.0
+    if hold:
+        await asyncio.sleep((seconds - hold) / 2)
+        drained = await hold_redis(lane, redis_pid, hold)
+    await asyncio.sleep(max(seconds - (time.perf_counter() - began), 0.0))
     elapsed = time.perf_counter() - began
+    watch.cancel()
+    ordered = sorted(latency.values) or [nan]
     found = {
-        "p50": counted.closing_to_signal.quantile(0.5),
-        "p90": counted.closing_to_signal.quantile(0.9),
-        "p99": counted.closing_to_signal.quantile(0.99),
-        "most": counted.closing_to_signal.quantile(1.0),
+        **{
+            name: ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+            for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("most", 1.0))
+        },
         "signals": counted.emitted - emitted,
         "messages_per_second": (lane.measurements.messages - messages) / elapsed,
         "cpu_percent": 100 * (sum(psutil.Process().cpu_times()[:2]) - used) / elapsed,
@@ -189,10 +270,18 @@ async def run_lane(home: Path, every: int, seconds: float) -> dict[str, Any]:
         "suppressed": dict(counted.suppressed),
         "failures": {" ".join(key): n for group in lane.groups.values() for key, n in group.plug_in_failures().items()},
         "failed_folds": dict(counted.fold_failures),
+        "memory": [memory, process.memory_info().rss],
+        "most_records": most.records,
+        "most_spill": most.spill_bytes,
+        "spilled_batches": lane.measurements.spilled_batches,
+        "pauses": lane.measurements.pauses,
+        "paused_seconds": most.paused_seconds,
+        "drained_seconds": drained,
+        "lost": lane.measurements.records_lost,
     }
     lane.stop()
     await running
-    return found
+    return found | {"streams": what_is_in_redis(settings, os.environ["SIGNAL_REDIS_URL"])}
 
 
 def waited_for_the_core() -> float:
@@ -249,7 +338,7 @@ def stopped_at_the_end(process: "subprocess.Popen[str]") -> Iterator["subprocess
             process.kill()
 
 
-def measure(instruments: int, every: int, seconds: float) -> dict[str, Any]:
+def measure(instruments: int, every: int, seconds: float, hold: float = 0.0) -> dict[str, Any]:
     """Redis and the venue on all cores but the last, the lane on the last."""
     cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
@@ -281,6 +370,7 @@ def measure(instruments: int, every: int, seconds: float) -> dict[str, Any]:
         }
         command = [sys.executable, "-m", "benchmarks.signal_latency", "--lane", str(home), "--core", str(cores[-1])]
         command += ["--every", str(every), "--seconds", str(seconds)]
+        command += ["--hold", str(hold), "--redis", str(redis.pid)]
         answer = subprocess.run(command, env=environment, capture_output=True, text=True)
         if answer.returncode:
             raise RuntimeError(f"the lane ended with {answer.returncode}: {answer.stderr[-2000:]}")
@@ -288,7 +378,12 @@ def measure(instruments: int, every: int, seconds: float) -> dict[str, Any]:
         return found
 
 
-def main(out: Console | None = None, seconds: float = SECONDS) -> None:
+def main(
+    out: Console | None = None,
+    seconds: float = SECONDS,
+    counts: Sequence[tuple[int, int]] = COUNTS,
+    hold: float = 0.0,
+) -> None:
     """Print the table."""
     out = out or console()
     table = Table(
@@ -305,9 +400,9 @@ def main(out: Console | None = None, seconds: float = SECONDS) -> None:
         title=f"Closing message → signal in Redis, one core, {seconds:.0f} s each",
     )
     remarks = []
-    for instruments, every in COUNTS:
+    for instruments, every in counts:
         with out.status(f"{instruments} instruments"):
-            found = measure(instruments, every, seconds)
+            found = measure(instruments, every, seconds, hold)
         table.add_row(
             str(instruments),
             f"{found['messages_per_second']:,.0f}",
@@ -317,7 +412,7 @@ def main(out: Console | None = None, seconds: float = SECONDS) -> None:
             *(f"{found[name] * 1_000:.1f}" for name in ("p50", "p90", "p99", "most")),
             f"≤ {GOAL_MILLISECONDS}" if instruments == 100 else "–",
         )
-        remarks.append(f"{instruments} instruments: {remark(found, every)}")
+        remarks += [f"{instruments} instruments: {remark(found, every)}", keeping(found, hold)]
     out.print(table)
     out.print(
         "waited for it: share of the time in which the lane was ready and other processes had its core; the tail is "
@@ -340,9 +435,25 @@ def remark(found: Mapping[str, Any], every: int) -> str:
     )
 
 
+def keeping(found: Mapping[str, Any], hold: float) -> str:
+    """What memory and disk were used for, and whether everything is there."""
+    before, after = (size / 2**20 for size in found["memory"])
+    streams = ", ".join(f"{count:,} {name}" for name, count in found["streams"].items())
+    held = f"; Redis held back for {hold:.0f} s, after which it took {found['drained_seconds']:.2f} s" if hold else ""
+    return (
+        f"memory {before:.0f} → {after:.0f} MB; at most {found['most_records']:,} records waiting, "
+        f"{found['spilled_batches']} batches and {found['most_spill'] / 2**20:.1f} MB on disk, the feed held back "
+        f"{found['pauses']} times for {found['paused_seconds']:.1f} s, {found['lost']} records lost{held}; "
+        f"in Redis since the start: {streams}"
+    )
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--instruments", type=int, help="only with so many, each proposed at every 10th grid point")
+    parser.add_argument("--hold", type=float, default=0.0, help="stop Redis for so many seconds in the middle")
+    parser.add_argument("--redis", type=int, default=0, help="process id of Redis, for --lane")
     parser.add_argument("--lane", type=Path, help="be the measured process, in this home")
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--every", type=int, default=1)
@@ -352,9 +463,12 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     arguments = _arguments()
     if arguments.lane is None:
-        main(seconds=arguments.seconds)
+        wanted = COUNTS if arguments.instruments is None else ((arguments.instruments, 10),)
+        main(seconds=arguments.seconds, counts=wanted, hold=arguments.hold)
     else:
         os.sched_setaffinity(0, {arguments.core})
         configure_logging()
-        found_here = uvloop.run(run_lane(arguments.lane, arguments.every, arguments.seconds))
+        found_here = uvloop.run(
+            run_lane(arguments.lane, arguments.every, arguments.seconds, arguments.hold, arguments.redis)
+        )
         print(json.dumps(found_here))

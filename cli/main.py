@@ -9,7 +9,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from cli import backfill, config, demo, doctor, env, replay, simulate, sql, up, worker
+from cli import backfill, config, demo, doctor, env, live, replay, simulate, sql, up, worker
 
 OUR_PACKAGES: Final = frozenset({"cli", "resources", "services", "signal_assets", "jobs", "sensors"})
 INTERRUPTED: Final = 130
@@ -67,6 +67,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(up.up)
+app.command()(live.live)
 app.command()(env.env)
 app.command()(replay.replay)
 app.command()(simulate.simulate)

@@ -32,6 +32,25 @@ MARKET_STREAMS: Final = (TRADES, DEPTH, GAPS, FEATURES)
 their watermark finds everything below it."""
 
 
+LANES: Final = "live:lanes"
+"""Hash of the live lanes: until when each lives by Redis' clock (ms), which groups it may lead and which it leads."""
+
+
+def lane_lease(group: str) -> str:
+    """Exists while a live lane leads a group: its token and name."""
+    return f"live:lease:{group}"
+
+
+def lane_holder(group: str) -> str:
+    """Token and name of the live lane that leads a group or was the last to do so; what leads writes only under it."""
+    return f"live:holder:{group}"
+
+
+def lane_token(group: str) -> str:
+    """Highest token ever given for a group."""
+    return f"live:token:{group}"
+
+
 def market_stream(instrument: str, stream: str) -> str:
     """Micro-batches of one instrument; ``stream`` is one of :data:`MARKET_STREAMS`.
 

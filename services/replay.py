@@ -106,9 +106,10 @@ def run_replay(
     examined = examine_recording(paths)
     report(f"{examined.messages:,} messages of {', '.join(examined.symbols)}")
     settings_file = _write_settings(home, paths, instrument, snapshot_interval_seconds)
-    venue = ["--recording", *(str(path) for path in paths), "--speed", speed]
     with process_environment({"SIGNAL_CONFIG": str(settings_file), "SIGNAL_HOME": str(home)}):
         settings = load_settings()
+        venue = ["--recording", *(str(path) for path in paths), "--speed", speed]
+        venue += ["--subscribers", str(len(settings.groups))]  # each group has a connection of its own
         platform = Platform(
             home,
             settings,

@@ -10,7 +10,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -102,7 +103,9 @@ async def _watch(file: SettingsFile, lane: LiveLane, running: Settings) -> None:
         refused = file.error
 
 
-async def serve(redis_url: str, *, exit_at_end: bool) -> None:
+async def serve(
+    redis_url: str, *, exit_at_end: bool, folder: Path | None = None, groups: Sequence[str] | None = None
+) -> None:
     """Run lanes until told to stop; a changed configuration starts a new one from the streams' state."""
     file = SettingsFile()
     told = redis_lost = False
@@ -122,6 +125,8 @@ async def serve(redis_url: str, *, exit_at_end: bool) -> None:
             settings,
             redis_url,
             home(),
+            folder=folder,
+            groups=groups,
             webserver_url=os.environ.get(WEBSERVER_VARIABLE),
             exit_at_end=exit_at_end,
             engine_started=spare_what_lives_long,
@@ -141,11 +146,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m services.live_lane", description=__doc__)
     parser.add_argument("--exit-at-end", action="store_true", help="exit when a recording has been served to its end")
+    parser.add_argument("--groups", help="lead only these groups, separated by commas (default: all)")
+    parser.add_argument("--folder", type=Path, help="where spill, lock and state file live (default: the home)")
     options = parser.parse_args(arguments)
+    groups = [name.strip() for name in options.groups.split(",") if name.strip()] if options.groups else None
     configure_logging()
     try:
         redis_url = os.environ.get("SIGNAL_REDIS_URL") or Addresses.resolve().redis_url
-        uvloop.run(serve(redis_url, exit_at_end=options.exit_at_end))
+        uvloop.run(serve(redis_url, exit_at_end=options.exit_at_end, folder=options.folder, groups=groups))
     except (SettingsError, AddressesError, LiveLaneError, StreamError) as error:
         print(f"live lane: {error}", file=sys.stderr)
         return 1

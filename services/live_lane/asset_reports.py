@@ -5,7 +5,7 @@ Belongs here: what is reported and the webserver's REST endpoint. Does not belon
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -13,7 +13,7 @@ import orjson
 import structlog
 
 from services.live_lane.measurements import Measurements
-from services.live_lane.venue_lane import VenueLane
+from services.live_lane.venue_feed import VenueFeed
 
 REPORT_INTERVAL: Final = 10.0
 TIME_LIMIT: Final = 5.0
@@ -31,18 +31,20 @@ class AssetReports:
     ----------
     webserver_url : str
         Root of the Dagster webserver, ``http://127.0.0.1:3000``.
+    feeds : callable
+        The feeds there are at the moment.
     """
 
     def __init__(
         self,
         webserver_url: str,
-        lanes: Sequence[VenueLane],
+        feeds: Callable[[], Sequence[VenueFeed]],
         measurements: Measurements,
         *,
         interval: float = REPORT_INTERVAL,
     ) -> None:
         self._url = webserver_url.rstrip("/")
-        self._lanes = lanes
+        self._feeds = feeds
         self._measurements = measurements
         self._interval = interval
         self._last = (time.monotonic(), measurements.messages)
@@ -55,12 +57,12 @@ class AssetReports:
             while True:
                 await asyncio.sleep(self._interval)
                 rate = self._messages_per_second()
-                for lane in self._lanes:
-                    await self._report(session, lane, rate)
+                for feed in self._feeds():
+                    await self._report(session, feed, rate)
 
-    async def _report(self, session: aiohttp.ClientSession, lane: VenueLane, rate: float) -> None:
-        url = f"{self._url}/report_asset_observation/feeds/{lane.settings.venue}"
-        body = orjson.dumps({"metadata": metadata(lane, rate), "description": f"feed {lane.state}"})
+    async def _report(self, session: aiohttp.ClientSession, feed: VenueFeed, rate: float) -> None:
+        url = f"{self._url}/report_asset_observation/feeds/{feed.settings.venue}"
+        body = orjson.dumps({"metadata": metadata(feed, rate), "description": f"feed {feed.state}"})
         try:
             async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
                 response.raise_for_status()
@@ -79,18 +81,18 @@ class AssetReports:
         return (messages - before) / max(now - then, 1e-9)
 
 
-def metadata(lane: VenueLane, messages_per_second: float) -> dict[str, Any]:
+def metadata(feed: VenueFeed, messages_per_second: float) -> dict[str, Any]:
     """What an observation says: numbers of the venue (Dagster plots them) and the state of each instrument."""
-    states = {instrument: lane.instrument_state(instrument) for instrument in lane.instruments}
+    states = {instrument: feed.instrument_state(instrument) for instrument in feed.instruments}
     values: dict[str, Any] = {
-        "state": lane.state,
+        "state": feed.state,
         "messages_per_second": round(messages_per_second, 2),
         "books_in_sync": sum(bool(state.get("synced")) for state in states.values()),
         **{name: sum(int(state.get(name) or 0) for state in states.values()) for name in _TOTALS},
         "instruments": states,
     }
-    if lane.lag_seconds is not None:
-        values["lag_seconds"] = round(lane.lag_seconds, 6)
-    if lane.latency_seconds is not None:
-        values["latency_seconds"] = round(lane.latency_seconds, 6)
+    if feed.lag_seconds is not None:
+        values["lag_seconds"] = round(feed.lag_seconds, 6)
+    if feed.latency_seconds is not None:
+        values["latency_seconds"] = round(feed.latency_seconds, 6)
     return values

@@ -1,6 +1,7 @@
-"""The live lane as a service: Redis, spill, one lane per venue, its pages and reports.
+"""The live lane as a service: one shard per group that it leads, its pages and reports.
 
-Belongs here: what is opened and closed, and in which order. Does not belong here: the command line (``__main__``).
+Belongs here: what all groups of a process share, and what happens when a lease is taken, given back or lost. Does not
+belong here: one group's work (``shard``), who leads (``shard_lease``), the command line (``__main__``).
 """
 
 import asyncio
@@ -8,48 +9,37 @@ import fcntl
 import json
 import os
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import IO, Any, Final
 
 import structlog
 
 from resources.exchange.binance import BinanceSpot
 from resources.lake import Lake, LakeSource
-from resources.redis_keys import market_gaps
 from resources.redis_streams import StreamReader, masked_url, open_async_redis, open_redis
 from resources.settings import Addresses, Settings
 from services.live_lane.asset_reports import AssetReports
+from services.live_lane.batch import Addition
 from services.live_lane.group_lane import GroupLane
 from services.live_lane.measurements import Measurements, SignalMeasurements
 from services.live_lane.metrics_server import HOST, MetricsServer
-from services.live_lane.outbox import Outbox
-from services.live_lane.resumption import Resumption
-from services.live_lane.signal_emitter import SignalEmitter
-from services.live_lane.spill import Spill
+from services.live_lane.shard import Adapters, FoldsOf, Outcome, Shard, ShardSurroundings
+from services.live_lane.shard_lease import LEASE_SECONDS, Lease, ShardLeases, SupersededError
 from services.live_lane.system_metrics import SystemMetrics
-from services.live_lane.venue_lane import LaneSettings, VenueLane
-from signal_assets.event_time import MILLISECOND, MINUTE, SECOND
+from services.live_lane.venue_feed import VenueFeed, feeds_of
+from services.live_lane.venue_lane import VenueLane
 from signal_assets.fold import Fold
-from signal_assets.instrument import Instrument
-from signal_assets.market.ingest import IngestSettings, ResumePoint, VenueIngest
-from signal_assets.market.messages import Trade
-from signal_assets.strategies.tables import STRATEGIES
 
 STATE_FILE: Final = "live_lane.json"
 END_FILE: Final = "live_lane_end.json"
-"""Each instrument's book and counters as they stood when the last lane of this home stopped."""
+"""Each instrument's book and counters as they stood when the last lane of this folder stopped."""
 LOCK_FILE: Final = "live_lane.lock"
 SPILL_FOLDER: Final = "spill"
-STOP_SECONDS: Final = 5.0
+PREPARE_SECONDS: Final = 2.0
 MEGABYTE: Final = 1024 * 1024
-
-Outcome = Literal["stopped", "ended", "redis_lost"]
-Adapters = Mapping[str, Callable[..., BinanceSpot]]
-FoldsOf = Callable[[Settings], Sequence[Fold]]
 
 ADAPTERS: Final[Adapters] = {"BINANCE": BinanceSpot}
 """Adapter by venue; a new venue is one file in ``resources/exchange`` and one line here."""
@@ -61,32 +51,11 @@ class LiveLaneError(RuntimeError):
     """The live lane cannot run as it is configured or started."""
 
 
-def ingest_settings(settings: Settings) -> IngestSettings:
-    """What the configuration says, in ingest's units."""
-    return IngestSettings(
-        grid=settings.grid_milliseconds * MILLISECOND,
-        lateness=settings.lateness_milliseconds * MILLISECOND,
-        quiet_after=settings.quiet_after_milliseconds * MILLISECOND,
-        snapshot_interval=settings.snapshot_interval_seconds * SECOND,
-        reconcile_interval=settings.reconcile_interval_seconds * SECOND,
-    )
-
-
 def folds_of_all_stages(settings: Settings) -> Sequence[Fold]:
     """What engines step; the first call imports it, which takes seconds."""
     from services.live_lane.live_folds import live_folds
 
     return live_folds(settings)
-
-
-def component_configurations(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The settings' section of every component that makes signals, as JSON would hold it, by the component's name."""
-    strategies = settings.strategies.model_dump(mode="json")
-    return {
-        "anomalies": settings.anomalies.model_dump(mode="json"),
-        **{name: strategies[name] for name in STRATEGIES},
-        "signals": settings.signals.model_dump(mode="json"),
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +72,20 @@ class HomeLake:
 
 
 class LiveLane:
-    """Runs the lanes of all venues and groups that are configured.
+    """Leads the groups whose leases it gets, and stands by for the others.
 
     Parameters
     ----------
     settings : Settings
         Instruments, venue and limits.
     redis_url : str
-        The bus.
+        The bus, which all lanes share.
     home : Path
-        Spill, lock and state file live here.
+        Whose platform it belongs to.
+    folder : Path, optional
+        Spill, lock and state file live here; default: the home. One lane per folder.
+    groups : sequence of str, optional
+        What it may lead; default: every group that is configured.
     webserver_url : str, optional
         Where to report feeds to Dagster; not given: no reports.
     exit_at_end : bool
@@ -125,6 +98,13 @@ class LiveLane:
         Called whenever an engine begins to run.
     redis_lost : bool
         The lane before this one has found that Redis had lost entries.
+    lease_seconds : float
+        After so long without a sign of life another lane may lead.
+
+    Attributes
+    ----------
+    shards : dict of str to Shard
+        The groups it leads.
     """
 
     def __init__(
@@ -133,6 +113,8 @@ class LiveLane:
         redis_url: str,
         home: Path,
         *,
+        folder: Path | None = None,
+        groups: Sequence[str] | None = None,
         webserver_url: str | None = None,
         exit_at_end: bool = False,
         adapters: Adapters = ADAPTERS,
@@ -140,55 +122,64 @@ class LiveLane:
         lake: LakeSource | None = None,
         engine_started: Callable[[], None] = lambda: None,
         redis_lost: bool = False,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._settings = settings
         self._redis_lost = redis_lost
         self._redis_url = redis_url
-        self._home = home
+        self._folder = folder if folder is not None else home
         self._webserver_url = webserver_url
         self._exit_at_end = exit_at_end
         self._adapters = adapters
-        self._folds_of = folds_of
+        self._lease_seconds = lease_seconds
+        self._wanted = self._known_groups(groups)
         self._stop = asyncio.Event()
+        self._over: asyncio.Future[Outcome] | None = None
+        self._leading: dict[str, asyncio.Task[None]] = {}
+        self._books: dict[str, dict[str, Any]] = {}
         self.measurements = Measurements()
         self.signal_measurements = SignalMeasurements()
-        self.lanes: list[VenueLane] = []
+        self.shards: dict[str, Shard] = {}
+        self.leases: ShardLeases | None = None
         self._client = open_async_redis(redis_url)
-        live = settings.live
-        self.outbox = Outbox(
-            redis_url,
-            Spill(home / SPILL_FOLDER, live.spill_limit_megabytes * MEGABYTE),
-            self.measurements,
-            batch=live.batch,
-            flush_seconds=live.flush_milliseconds / 1_000,
-            high=live.high_watermark,
-            low=live.low_watermark,
-        )
-        self.system = SystemMetrics(self.outbox.add_other)
-        self.emitter = SignalEmitter(
-            redis_url,
-            self.signal_measurements,
-            component_configurations(settings),
-            settings.signals.duplicate_minutes * MINUTE,
-        )
         self._reading = open_redis(redis_url)
-        self._lake: LakeSource = lake if lake is not None else HomeLake(home)
-        streams = StreamReader(self._reading)
-        self.groups: dict[str, GroupLane] = {
-            group: GroupLane(
-                group,
-                instruments,
-                partial(folds_of, settings),
-                self._lake.open,
-                streams,
-                self.emitter,
-                self.signal_measurements,
-                virtual_clock=settings.venue.virtual_clock,
-                started=engine_started,
-            )
-            for group, instruments in settings.groups.items()
-        }
-        self.server = MetricsServer(self, live.metrics_port, live.health_port)
+        self._surroundings = ShardSurroundings(
+            redis_url=redis_url,
+            client=self._client,
+            streams=StreamReader(self._reading),
+            spill_folder=self._folder / SPILL_FOLDER,
+            spill_limit=settings.live.spill_limit_megabytes * MEGABYTE // len(self._wanted),
+            adapters=adapters,
+            folds_of=folds_of,
+            lake=lake if lake is not None else HomeLake(home),
+            engine_started=engine_started,
+            exit_at_end=exit_at_end,
+            measurements=self.measurements,
+            signal_measurements=self.signal_measurements,
+        )
+        self.system = SystemMetrics(self._add_system_metrics)
+        self.server = MetricsServer(self, settings.live.metrics_port, settings.live.health_port)
+
+    def _known_groups(self, groups: Sequence[str] | None) -> list[str]:
+        configured = list(self._settings.groups)
+        if unknown := sorted(set(groups or ()) - set(configured)):
+            raise LiveLaneError(f"no group {unknown[0]}; there are {', '.join(configured)}")
+        return [group for group in configured if groups is None or group in groups]
+
+    @property
+    def lanes(self) -> list[VenueLane]:
+        """One per group that is led and venue, once they are open."""
+        return [lane for shard in self.shards.values() for lane in shard.lanes]
+
+    @property
+    def feeds(self) -> list[VenueFeed]:
+        """One per venue that is read."""
+        return feeds_of(self.lanes)
+
+    @property
+    def groups(self) -> dict[str, GroupLane]:
+        """Engines of the groups that are led."""
+        return {group: shard.engine for group, shard in self.shards.items()}
 
     def stop(self) -> None:
         """Ask :meth:`run` to flush and return."""
@@ -197,9 +188,8 @@ class LiveLane:
     def renew_engines(self, settings: Settings) -> None:
         """Let the engines go on as these settings want it; feeds are not touched."""
         self._settings = settings
-        self.emitter.configure(component_configurations(settings), settings.signals.duplicate_minutes * MINUTE)
-        for lane in self.groups.values():
-            lane.renew(partial(self._folds_of, settings))
+        for shard in self.shards.values():
+            shard.renew_engine(settings)
 
     async def ping_redis(self) -> float:
         """Seconds a PING takes, on a connection of its own."""
@@ -213,42 +203,124 @@ class LiveLane:
         Raises
         ------
         LiveLaneError
-            If another live lane runs in this home, a port is taken or a venue has no adapter.
+            If another live lane runs in this folder, a port is taken or a venue has no adapter.
         """
-        by_venue: dict[str, list[Instrument]] = {}
-        for instrument in self._settings.instruments_by_key.values():
-            by_venue.setdefault(instrument.venue, []).append(instrument)
-        for venue in by_venue:
+        for venue in dict.fromkeys(i.venue for group in self._wanted for i in self._settings.groups[group]):
             if venue not in self._adapters:
                 raise LiveLaneError(f"no adapter for venue {venue}; there are {', '.join(self._adapters)}")
-        with self._lock():
-            work = asyncio.create_task(self._work(by_venue), name="live lane")
-            stop = asyncio.create_task(self._stop.wait())
+        with self._lock() as lock:
+            over = self._over = asyncio.get_running_loop().create_future()
+            leases = self.leases = ShardLeases(
+                open_async_redis(self._redis_url),
+                _name_of(lock),
+                uuid.uuid4().hex[:8],
+                self._wanted,
+                lambda lease: self._lead(leases, lease),
+                lambda group: self._tell(group, Shard.supersede),
+                lambda group: self._tell(group, Shard.stop),
+                seconds=self._lease_seconds,
+            )
+            helping: list[asyncio.Task[Any]] = []
             try:
                 await self._start_server()
-                self.outbox.hold()
-                sending = self.outbox.start()
-                done, _ = await asyncio.wait((work, stop, sending), return_when=asyncio.FIRST_COMPLETED)
+                keeping = asyncio.create_task(leases.run(), name="leases")
+                stop = asyncio.create_task(self._stop.wait())
+                helping = [keeping, stop, asyncio.create_task(self._prepare(leases)), *self._reports()]
+                done, _ = await asyncio.wait((over, stop, keeping), return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await self._close(work, stop)
-            if self.outbox.lost:
-                return "redis_lost"
+                lost = over.done() and not over.exception() and over.result() == "redis_lost"
+                await self._close(leases, helping, keep=lost)
             for task in done:
                 task.result()  # a failure of either is ours
-            return "stopped" if self._stop.is_set() else "ended"
+            return over.result() if over.done() else "stopped"
 
-    async def _close(self, *tasks: "asyncio.Task[Any]") -> None:
-        for task in tasks:
+    async def _prepare(self, leases: ShardLeases) -> None:
+        """Do in advance what would take a standby seconds when it has to lead: imports, the lake's connection."""
+        await asyncio.sleep(PREPARE_SECONDS)
+        if len(leases.leads) == len(leases.groups):
+            return  # its engines do it
+        for prepare in (lambda: self._surroundings.folds_of(self._settings), self._surroundings.lake.open):
+            try:
+                await asyncio.to_thread(prepare)
+            except Exception as error:  # no platform yet, say: whoever leads tries again
+                log.info("standby is not prepared", error=" ".join(f"{type(error).__name__}: {error}".split()))
+
+    def _reports(self) -> list["asyncio.Task[None]"]:
+        tasks = []
+        if self._webserver_url:
+            reports = AssetReports(self._webserver_url, lambda: self.feeds, self.measurements)
+            tasks.append(asyncio.create_task(reports.run(), name="asset reports"))
+        if not self._settings.venue.virtual_clock:
+            tasks.append(asyncio.create_task(self.system.run(), name="system metrics"))
+        return tasks
+
+    def _add_system_metrics(self, addition: Addition) -> None:
+        """Of all lanes only the one that leads the first group writes what its machine does."""
+        first = next(iter(self._settings.groups))
+        if first in self.shards:
+            self.shards[first].outbox.add_other(addition)
+
+    # -- groups ----------------------------------------------------------------------------------------------------
+
+    def _lead(self, leases: ShardLeases, lease: Lease) -> None:
+        """Lead a group whose lease was taken."""
+        group = lease.group
+        self.measurements.groups_taken += 1
+        self.measurements.takeovers += lease.taken_over
+        instruments = self._settings.groups[group]
+        shard = Shard(self._settings, instruments, lease, self._surroundings, redis_lost=self._redis_lost)
+        self.shards[group] = shard
+        task = self._leading[group] = asyncio.create_task(self._run_shard(leases, shard), name=f"leads {group}")
+        task.add_done_callback(self._shard_over)
+
+    async def _run_shard(self, leases: ShardLeases, shard: Shard) -> None:
+        """Lead a group until it is over, and see to its lease."""
+        lease = shard.lease
+        outcome: Outcome = "stopped"
+        try:
+            outcome = await shard.run()
+        except SupersededError:
+            self.measurements.superseded += 1
+            log.warning("group closed, another lane leads it", group=lease.group)
+        finally:
+            self._books |= shard.books()
+            del self.shards[lease.group]
+        if outcome == "redis_lost":
+            self._end(outcome)  # and keep the lease: what is on disk belongs behind the hole, and only we have it
+        elif lease.lost or leases.holders.get(lease.group, lease.value) != lease.value:
+            leases.forget(lease.group)
+        else:
+            await leases.give(lease.group, for_good=outcome == "ended")
+        if outcome == "ended" and not self.shards:
+            self._end(outcome)
+
+    def _end(self, outcome: Outcome) -> None:
+        if self._over is not None and not self._over.done():
+            self._over.set_result(outcome)
+
+    def _tell(self, group: str, what: Callable[[Shard], None]) -> None:
+        if group in self.shards:
+            what(self.shards[group])
+
+    def _shard_over(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._over is not None and not self._over.done():
+            self._over.set_exception(error)
+
+    async def _close(self, leases: ShardLeases, helping: Sequence["asyncio.Task[Any]"], *, keep: bool) -> None:
+        leases.take_no_more()
+        for shard in list(self.shards.values()):
+            shard.stop()
+        await asyncio.gather(*self._leading.values(), return_exceptions=True)  # their leases are kept meanwhile
+        for task in helping:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self.emitter.stop(STOP_SECONDS)
-        await self.outbox.stop(STOP_SECONDS)
+        await asyncio.gather(*helping, return_exceptions=True)
+        await leases.close(keep=keep)
         await self.server.stop()
         await self._client.aclose()
         self._reading.close()
-        (self._home / STATE_FILE).unlink(missing_ok=True)
-        books = {key: lane.instrument_state(key) for lane in self.lanes for key in lane.instruments}
-        _write_whole(self._home / END_FILE, books)
+        (self._folder / STATE_FILE).unlink(missing_ok=True)
+        _write_whole(self._folder / END_FILE, self._books)
         log.info("live lane stopped", records_added=self.measurements.records_added)
 
     async def _start_server(self) -> None:
@@ -262,107 +334,30 @@ class LiveLane:
             "metrics": f"http://{HOST}:{metrics}/metrics",
             "health": f"http://{HOST}:{health}/health",
         }
-        _write_whole(self._home / STATE_FILE, state)
-        log.info("live lane serves", redis=masked_url(self._redis_url), **state)
-
-    async def _work(self, by_venue: Mapping[str, Sequence[Instrument]]) -> None:
-        async with AsyncExitStack() as stack:
-            feeds = {venue: await self._open_feed(stack, venue, by_venue[venue]) for venue in by_venue}
-            resume = await self._resume_points(feeds)
-            for venue, instruments in by_venue.items():
-                self.lanes.append(self._venue_lane(feeds[venue], venue, instruments, resume))
-            self._start_engines(stack, resume)
-            running = [asyncio.create_task(lane.run(), name=lane.settings.venue) for lane in self.lanes]
-            if self._webserver_url:
-                reports = AssetReports(self._webserver_url, self.lanes, self.measurements)
-                stack.push_async_callback(_cancel, asyncio.create_task(reports.run()))
-            if not self._settings.venue.virtual_clock:
-                stack.push_async_callback(_cancel, asyncio.create_task(self.system.run()))
-            try:
-                await asyncio.gather(*running)
-                for group in self.groups.values():
-                    await group.flush()
-                await self.emitter.flush()
-                if not self._exit_at_end:
-                    await self._stop.wait()
-            finally:
-                await _cancel(*running)
-
-    def _start_engines(self, stack: AsyncExitStack, resume: Mapping[str, ResumePoint]) -> None:
-        self.emitter.start()
-        for lane in self.groups.values():
-            lane.resume({key: point.closed for key, point in resume.items()})
-            stack.push_async_callback(_cancel, asyncio.create_task(lane.run(), name=f"group {lane.group}"))
-
-    async def _open_feed(self, stack: AsyncExitStack, venue: str, instruments: Sequence[Instrument]) -> BinanceSpot:
-        urls = self._settings.venue
-        return await stack.enter_async_context(
-            self._adapters[venue](instruments, rest_url=urls.rest_url, stream_url=urls.stream_url)
-        )
-
-    def _venue_lane(
-        self, feed: BinanceSpot, venue: str, instruments: Sequence[Instrument], points: Mapping[str, ResumePoint]
-    ) -> VenueLane:
-        settings = self._settings
-        limits = ingest_settings(settings)
-        keys = [instrument.key for instrument in instruments]
-        resume = {key: points[key] for key in keys}
-        log.info("lane opens", venue=venue, resume={key: str(point) for key, point in resume.items()})
-        return VenueLane(
-            feed,
-            keys,
-            VenueIngest(instruments, limits, resume),
-            self.outbox,
-            self.measurements,
-            LaneSettings(
-                venue=venue,
-                virtual_clock=settings.venue.virtual_clock,
-                lateness=limits.lateness,
-                dead_feed_seconds=settings.dead_feed_seconds,
-                depth_limit=limits.depth_limit,
-            ),
-            {key: point.last_trade_id for key, point in resume.items() if point.last_trade_id is not None},
-            {instrument.key: self.groups[instrument.group] for instrument in instruments},
-        )
-
-    async def _resume_points(self, feeds: Mapping[str, BinanceSpot]) -> dict[str, ResumePoint]:
-        """Where to go on, per instrument, when Redis has what an earlier process had left on disk."""
-        instruments = self._settings.instruments_by_key
-
-        async def fetch_trades(key: str, from_id: int, limit: int) -> list[Trade]:
-            return await feeds[instruments[key].venue].historical_trades(key, from_id=from_id, limit=limit)
-
-        resumption = Resumption(
-            self._client,
-            list(instruments.values()),
-            self._lake.open,
-            fetch_trades,
-            ingest_settings(self._settings).grid,
-            lost=self._redis_lost,
-        )
-        await resumption.begin(self.outbox)
-        await self.outbox.ready()
-        standings = await resumption.points()
-        for key, standing in standings.items():
-            self.outbox.pending.know_gap_id(key, standing.ids.get(market_gaps(key), 0))
-        return {key: standing.point for key, standing in standings.items()}
+        _write_whole(self._folder / STATE_FILE, state)
+        log.info("live lane serves", redis=masked_url(self._redis_url), groups=self._wanted, **state)
 
     def _lock(self) -> IO[str]:
-        """One live lane per home; the lock goes with the process, however it ends."""
-        self._home.mkdir(parents=True, exist_ok=True)
-        file = (self._home / LOCK_FILE).open("w")
+        """One live lane per folder; the lock goes with the process, however it ends."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = (self._folder / LOCK_FILE).open("a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.close()
-            raise LiveLaneError(f"another live lane runs in {self._home}") from None
+            raise LiveLaneError(f"another live lane runs in {self._folder}") from None
         return file
 
 
-async def _cancel(*tasks: "asyncio.Task[Any]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+def _name_of(lock: IO[str]) -> str:
+    """The folder's name among lanes, kept in its lock file: whoever has the lock may continue under it."""
+    lock.seek(0)
+    name = lock.read().strip()
+    if not name:
+        name = uuid.uuid4().hex[:8]
+        lock.write(name + "\n")
+        lock.flush()
+    return name
 
 
 def _write_whole(path: Path, content: Mapping[str, Any]) -> None:

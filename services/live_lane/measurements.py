@@ -62,6 +62,13 @@ class Measurements:
     spilled_batches: int = 0
     spill_refused: int = 0
     pauses: int = 0
+    groups_taken: int = 0
+    takeovers: int = 0
+    """Groups taken that another lane had led before."""
+    superseded: int = 0
+    """Groups that another lane took while we believed to lead them."""
+    records_superseded: int = 0
+    """Records let go of then: the other lane has fetched them (trades) or recorded a gap (depth)."""
     reports: int = 0
     report_failures: int = 0
     flush: Latency = field(

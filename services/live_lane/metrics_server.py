@@ -17,10 +17,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from services.live_lane.group_lane import ENGINE_STATES, GroupLane
 from services.live_lane.measurements import Measurements, SignalMeasurements
-from services.live_lane.outbox import Outbox
-from services.live_lane.signal_emitter import SignalEmitter
+from services.live_lane.shard import Shard
+from services.live_lane.shard_lease import ShardLeases
 from services.live_lane.system_metrics import SystemMetrics
-from services.live_lane.venue_lane import VenueLane
+from services.live_lane.venue_feed import VenueFeed
 
 HOST: Final = "127.0.0.1"
 HEALTHY_SECONDS: Final = 0.1
@@ -51,12 +51,15 @@ class Source(Protocol):
 
     measurements: Measurements
     signal_measurements: SignalMeasurements
-    outbox: Outbox
-    emitter: SignalEmitter
+    leases: ShardLeases | None
     system: SystemMetrics
 
     @property
-    def lanes(self) -> Sequence[VenueLane]:
+    def shards(self) -> Mapping[str, Shard]:
+        """One per group that this lane leads."""
+
+    @property
+    def feeds(self) -> Sequence[VenueFeed]:
         """One per venue, once they are open."""
 
     @property
@@ -79,7 +82,8 @@ class LaneCollector:
 
     def collect(self) -> Iterable[Metric]:
         """All metrics as of now."""
-        measurements, outbox = self._source.measurements, self._source.outbox
+        measurements = self._source.measurements
+        outboxes = [shard.outbox for shard in self._source.shards.values()]
         for entry in fields(measurements):
             value = getattr(measurements, entry.name)
             if isinstance(value, int):
@@ -87,11 +91,19 @@ class LaneCollector:
                 yield CounterMetricFamily(name, entry.name.replace("_", " ") + " since start", value=value)
         for latency in measurements.latencies:
             yield from latency.histogram.collect()
-        yield _gauge("live_lane_outbox_records", "Records in memory not yet acknowledged by Redis", outbox.records)
-        yield _gauge("live_lane_spill_bytes", "Bytes spilled to disk and not yet read back", outbox.spill.size)
-        yield _gauge("live_lane_spill_corrupt_bytes", "Spilled bytes found damaged", outbox.spill.corrupt_bytes)
-        yield _gauge("live_lane_paused", "1 while the feed is not read, for want of room", float(outbox.paused))
-        yield _gauge("redis_up", "1 if the last flush succeeded", float(outbox.redis_up))
+        records, spilled = sum(box.records for box in outboxes), sum(box.spill.size for box in outboxes)
+        corrupt, leases = sum(box.spill.corrupt_bytes for box in outboxes), self._source.leases
+        yield _gauge("live_lane_outbox_records", "Records in memory not yet acknowledged by Redis", records)
+        yield _gauge("live_lane_spill_bytes", "Bytes spilled to disk and not yet read back", spilled)
+        yield _gauge("live_lane_spill_corrupt_bytes", "Spilled bytes found damaged", corrupt)
+        yield _gauge(
+            "live_lane_paused",
+            "1 while a feed is not read, for want of room",
+            float(any(box.paused for box in outboxes)),
+        )
+        up = all(box.redis_up for box in outboxes) if outboxes else leases is not None and leases.connected
+        yield _gauge("redis_up", "1 if the last flush succeeded", float(up))
+        yield from self._leases()
         yield from self._feeds()
         yield from self._instruments()
         yield from self._signals()
@@ -99,20 +111,28 @@ class LaneCollector:
         for name, number in self._source.system.newest.items():
             yield _gauge(name.replace(".", "_"), _SYSTEM[name], number)
 
+    def _leases(self) -> Iterable[Metric]:
+        leading = GaugeMetricFamily(
+            "group_leading", "1 if this lane leads the group, 0 if it stands by", labels=["group"]
+        )
+        for group, state in _groups_of(self._source).items():
+            leading.add_metric([group], float(state["state"] == "leading"))
+        yield leading
+
     def _feeds(self) -> Iterable[Metric]:
         connected = GaugeMetricFamily("feed_up", "1 while messages come", labels=["venue"])
         lag = GaugeMetricFamily("feed_lag_seconds", "Age of the newest exchange time", labels=["venue"])
         latency = GaugeMetricFamily("feed_latency_seconds", "Exchange time to receipt", labels=["venue"])
-        for lane in self._source.lanes:
-            connected.add_metric([lane.settings.venue], float(lane.state == "running"))
-            if lane.lag_seconds is not None:
-                lag.add_metric([lane.settings.venue], lane.lag_seconds)
-            if lane.latency_seconds is not None:
-                latency.add_metric([lane.settings.venue], lane.latency_seconds)
+        for feed in self._source.feeds:
+            connected.add_metric([feed.settings.venue], float(feed.state == "running"))
+            if feed.lag_seconds is not None:
+                lag.add_metric([feed.settings.venue], feed.lag_seconds)
+            if feed.latency_seconds is not None:
+                latency.add_metric([feed.settings.venue], feed.latency_seconds)
         return connected, lag, latency
 
     def _instruments(self) -> Iterable[Metric]:
-        states = {i: lane.instrument_state(i) for lane in self._source.lanes for i in lane.instruments}
+        states = {i: feed.instrument_state(i) for feed in self._source.feeds for i in feed.instruments}
         for key, text in _INSTRUMENT_COUNTERS.items():
             counter = CounterMetricFamily(f"market_{key}", text, labels=["instrument"])
             for instrument, state in states.items():
@@ -132,7 +152,8 @@ class LaneCollector:
         yield CounterMetricFamily("signals_emitted", "Signals that left by this process", value=counted.emitted)
         yield _counter("signals_suppressed", "Validated signals that did not leave", ("reason",), counted.suppressed)
         yield _counter("signal_emission_failures", "Attempts that Redis refused", ("error",), counted.emission_failures)
-        yield _gauge("signals_waiting", "Signals that Redis has not acknowledged", self._source.emitter.waiting)
+        waiting = sum(shard.emitter.waiting for shard in self._source.shards.values())
+        yield _gauge("signals_waiting", "Signals that Redis has not acknowledged", waiting)
         yield from counted.closing_to_signal.histogram.collect()
 
     def _engines(self) -> Iterable[Metric]:
@@ -153,6 +174,10 @@ class LaneCollector:
             if lane.lag_seconds is not None:
                 lag.add_metric([name], lane.lag_seconds)
         yield from (state, waiting, lag)
+
+
+def _groups_of(source: Source) -> Mapping[str, Mapping[str, Any]]:
+    return source.leases.health() if source.leases is not None else {}
 
 
 def _counter(name: str, text: str, labels: Sequence[str], counts: Mapping[Any, int]) -> Metric:
@@ -212,29 +237,31 @@ class MetricsServer:
     async def health(self) -> dict[str, Any]:
         """Status per dependency, feeds, books, outbox. ``down``: data does not flow; ``degraded``: it does, slowly."""
         dependencies = {"redis": await self._probe("redis", self._source.ping_redis)}
-        for lane in self._source.lanes:
-            name = f"venue {lane.settings.venue}"
-            dependencies[name] = await self._probe(name, lane.feed.ping)
-        feeds = {lane.settings.venue: self._feed(lane) for lane in self._source.lanes}
+        for feed in self._source.feeds:
+            name = f"venue {feed.settings.venue}"
+            dependencies[name] = await self._probe(name, feed.ping)
+        feeds = {feed.settings.venue: self._feed(feed) for feed in self._source.feeds}
         down = dependencies["redis"]["status"] == "down" or any(feed["state"] in _FAILED for feed in feeds.values())
-        outbox, measurements = self._source.outbox, self._source.measurements
+        measurements = self._source.measurements
+        outboxes = [shard.outbox for shard in self._source.shards.values()]
         degraded = (
             any(not dependency["healthy"] for dependency in dependencies.values())
-            or outbox.paused
-            or not outbox.spill.empty
+            or any(outbox.paused or not outbox.spill.empty for outbox in outboxes)
             or any(group.state != "running" for group in self._source.groups.values())
         )
         return {
             "status": "down" if down else "degraded" if degraded else "ok",
             "dependencies": dependencies,
+            "groups": _groups_of(self._source),
+            "takeovers": measurements.takeovers,
             "feeds": feeds,
             "engines": {name: group.health() for name, group in self._source.groups.items()},
             "emitter": self._emitter(),
             "outbox": {
-                "records": outbox.records,
-                "spill_bytes": outbox.spill.size,
-                "paused": outbox.paused,
-                "error": outbox.error,
+                "records": sum(outbox.records for outbox in outboxes),
+                "spill_bytes": sum(outbox.spill.size for outbox in outboxes),
+                "paused": any(outbox.paused for outbox in outboxes),
+                "error": next((outbox.error for outbox in outboxes if outbox.error), ""),
             },
             "messages": measurements.messages,
             "close_to_redis_seconds": {
@@ -244,11 +271,12 @@ class MetricsServer:
         }
 
     def _emitter(self) -> dict[str, Any]:
-        emitter, counted = self._source.emitter, self._source.signal_measurements
+        counted = self._source.signal_measurements
+        emitters = [shard.emitter for shard in self._source.shards.values()]
         return {
-            "connected": emitter.connected,
-            "error": emitter.error,
-            "waiting": emitter.waiting,
+            "connected": all(emitter.connected for emitter in emitters),
+            "error": next((emitter.error for emitter in emitters if emitter.error), ""),
+            "waiting": sum(emitter.waiting for emitter in emitters),
             "emitted": counted.emitted,
             "suppressed": dict(counted.suppressed),
             "failures": dict(counted.emission_failures),
@@ -258,13 +286,13 @@ class MetricsServer:
             },
         }
 
-    def _feed(self, lane: VenueLane) -> dict[str, Any]:
+    def _feed(self, feed: VenueFeed) -> dict[str, Any]:
         return {
-            "state": lane.state,
-            "error": lane.error,
-            "lag_seconds": lane.lag_seconds,
-            "latency_seconds": lane.latency_seconds,
-            "instruments": {instrument: lane.instrument_state(instrument) for instrument in lane.instruments},
+            "state": feed.state,
+            "error": feed.error,
+            "lag_seconds": feed.lag_seconds,
+            "latency_seconds": feed.latency_seconds,
+            "instruments": {instrument: feed.instrument_state(instrument) for instrument in feed.instruments},
         }
 
     async def _probe(self, name: str, ping: Callable[[], Awaitable[float]]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from resources.redis_streams import open_async_redis, sequence_of, stream_tail
 from services.live_lane.batch import AUTOMATIC_ID, Addition, Batch, BatchError
 from services.live_lane.measurements import Measurements
 from services.live_lane.pending import Pending
+from services.live_lane.shard_lease import Fence
 from services.live_lane.spill import Spill, SpillFullError
 from signal_assets.market.ingest import Output
 
@@ -37,6 +38,8 @@ KEPT_SECONDS: Final = 2.0
 """Acknowledged batches are kept this long and sent again after a reconnect: with `appendfsync everysec` a Redis whose
 machine died may have forgotten its last second."""
 ALARM_INTERVAL: Final = 10.0
+SIGNALS_FIRST_SECONDS: Final = 0.005
+"""So long a full batch lets the engine and the emitter go first; rows wait for a flush up to twenty times longer."""
 
 log = structlog.get_logger("live_lane.outbox")
 
@@ -58,6 +61,9 @@ class Outbox:
         A flush is due at so many records or so long after the first of them.
     high, low : int
         Records in memory at which the reading of the feed pauses, and at which it goes on.
+    fence : Fence, optional
+        What Redis must say for anything to be added; if it says that somebody else leads by now, sending ends with
+        :class:`~services.live_lane.shard_lease.SupersededError`.
     """
 
     def __init__(
@@ -71,8 +77,10 @@ class Outbox:
         high: int = 8_000,
         low: int = 2_000,
         timeout: float = 2.0,
+        fence: Fence | None = None,
     ) -> None:
         self._client = open_async_redis(redis_url, timeout=timeout, on_connect=self._on_connect)
+        self._fence = fence
         self._connecting = False
         self._spill = spill
         self._measurements = measurements
@@ -222,6 +230,27 @@ class Outbox:
         self._spill.close()
         await self._client.aclose()
 
+    async def abandon(self) -> None:
+        """Somebody else leads: let go of everything, in memory and on disk, and count it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self.drop()
+        self._spill.close()
+        await self._client.aclose()
+
+    def drop(self) -> None:
+        """Let go of what waits in memory and on disk, and count it; not while anything is being sent."""
+        dropped = self.records
+        self._current, self.pending = None, Pending()
+        while not self._spill.empty:
+            with contextlib.suppress(BatchError):
+                dropped += Batch.decode(self._spill.peek()).records
+            self._spill.advance()
+        self._measurements.records_superseded += dropped
+        if dropped:
+            log.warning("records of a lane that leads no more are let go of", records=dropped)
+
     async def _wait_progress(self) -> None:
         self._progress.clear()
         await _wait(self._progress, 0.1)
@@ -332,6 +361,9 @@ class Outbox:
         if seconds <= 0 or not self._spill.empty:
             return
         await _wait(self._wake, seconds)
+        if self.pending.records >= self._batch and not self._flush_now:
+            # What filled the batch may just have closed a grid point of the whole group: its signals go first.
+            await asyncio.sleep(SIGNALS_FIRST_SECONDS)
 
     def _failed(self, error: BaseException) -> None:
         self._measurements.flush_failures += 1
@@ -408,6 +440,11 @@ class Outbox:
             If a stream is gone.
         """
         async with self._client.pipeline(transaction=True) as pipeline:
+            if self._fence is not None:
+                # EXEC fails if the holder changes after this look: what is added was ours to add at that very moment.
+                await pipeline.watch(self._fence.key)
+                self._fence.check(await pipeline.get(self._fence.key))
+                pipeline.multi()  # type: ignore[no-untyped-call]
             for addition in additions:
                 words: list[Any] = ["XADD", addition.key]
                 if addition.key in self._existing and not again:

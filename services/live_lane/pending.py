@@ -6,7 +6,7 @@ format (``signal_assets/market/stream_codec``).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from resources.redis_keys import DEPTH, FEATURES, GAPS, TRADES, market_stream
 from resources.redis_streams import entry_id
@@ -17,6 +17,11 @@ from signal_assets.market.stream_codec import encode
 from signal_assets.table import Table
 
 Row = tuple[Any, ...]
+
+WEIGHT_AT_ONCE: Final = 4_000
+"""A batch takes whole instruments until it weighs so much: it is written in milliseconds, signals get in between."""
+DEPTH_WEIGHT: Final = 500
+"""Of a stored book, where any other row weighs 1: it has thousands of levels."""
 
 _TRADE_ID = [column.name for column in tables.TRADES.columns].index("trade_id")
 _DEPTH_TIME = [column.name for column in tables.DEPTH_SNAPSHOTS.columns].index("event_time")
@@ -39,6 +44,7 @@ class _Rows:
     depth: list[Row] = field(default_factory=list)
     gaps: list[Row] = field(default_factory=list)
     closings: list[_Closing] = field(default_factory=list)
+    records: int = 0
 
 
 class Pending:
@@ -68,10 +74,10 @@ class Pending:
         rows.trades += output.trades
         rows.depth += output.depth_snapshots
         rows.gaps += output.feed_gaps
-        self.records += len(output.trades) + len(output.depth_snapshots) + len(output.feed_gaps)
+        count = len(output.trades) + len(output.depth_snapshots) + len(output.feed_gaps)
         if output.watermark is not None:
             reason = output.reason or ""
-            self.records += len(output.features) or 1
+            count += len(output.features) or 1
             if rows.closings and rows.closings[-1].reason == reason:
                 rows.closings[-1].rows += output.features
                 rows.closings[-1].watermark = output.watermark
@@ -79,6 +85,8 @@ class Pending:
                 rows.closings.append(_Closing(reason, output.watermark, list(output.features)))
             if self.closed_since is None:
                 self.closed_since = since
+        rows.records += count
+        self.records += count
 
     def add_other(self, addition: Addition) -> None:
         """Take a dead letter or a quality event."""
@@ -86,25 +94,42 @@ class Pending:
         self.records += 1
 
     def compose(self) -> Batch:
-        """Everything collected, as one batch: trades, depth, gaps, features, then the rest; empties this."""
+        """What waits, as one batch: trades, depth, gaps, features, then the rest; removes it from here.
+
+        Many books at once are divided: as many instruments as the weight allows, each with all that it has.
+        """
+        taken = self._taken()
         additions: list[Addition] = []
-        for instrument, rows in self._rows.items():
+        for instrument, rows in taken.items():
             if rows.trades:
                 sequence = max(row[_TRADE_ID] for row in rows.trades)
                 additions.append(_addition(instrument, TRADES, tables.TRADES, sequence, rows.trades))
-        for instrument, rows in self._rows.items():
+        for instrument, rows in taken.items():
             if rows.depth:
                 sequence = max(row[_DEPTH_TIME] for row in rows.depth)
                 additions.append(_addition(instrument, DEPTH, tables.DEPTH_SNAPSHOTS, sequence, rows.depth))
-        for instrument, rows in self._rows.items():
+        for instrument, rows in taken.items():
             if rows.gaps:
                 sequence = self._next_gap_id(instrument, rows.gaps)
                 additions.append(_addition(instrument, GAPS, tables.FEED_GAPS, sequence, rows.gaps))
-        for instrument, rows in self._rows.items():
+        for instrument, rows in taken.items():
             additions += (_features(instrument, closing) for closing in rows.closings)
+        if self._rows:
+            records = sum(rows.records for rows in taken.values())
+            self.records -= records
+            return Batch(tuple(additions), records)
         batch = Batch((*additions, *self._others), self.records)
-        self._rows, self._others, self.records, self.closed_since = {}, [], 0, None
+        self._others, self.records, self.closed_since = [], 0, None
         return batch
+
+    def _taken(self) -> dict[str, _Rows]:
+        """Takes the instruments of the next batch out of those that wait."""
+        weight, taken = 0, {}
+        while self._rows and weight < WEIGHT_AT_ONCE:
+            instrument = next(iter(self._rows))
+            rows = taken[instrument] = self._rows.pop(instrument)
+            weight += rows.records + DEPTH_WEIGHT * len(rows.depth)
+        return taken
 
     def _next_gap_id(self, instrument: str, gaps: Sequence[Row]) -> int:
         # Gaps of the two feeds may end at one moment, or be known in another order than they ended.

@@ -22,6 +22,7 @@ from resources import redis_keys
 from resources.redis_streams import open_async_redis
 from services.live_lane.measurements import SignalMeasurements
 from services.live_lane.outbox import FIRST_RETRY, KEPT_SECONDS, LONGEST_RETRY, REDIS_ERRORS
+from services.live_lane.shard_lease import Fence, HolderUnknownError
 from signal_assets.event_time import MINUTE, SECOND
 from signal_assets.signals.signal_record import EmittedSignal, signal_fields
 
@@ -35,19 +36,24 @@ MAXIMUM_LENGTH: Final = 100_000
 """Entries kept in the stream, about."""
 
 EMIT: Final = """
+if ARGV[9] ~= '' then
+    local leader = redis.call('GET', KEYS[5])
+    if leader ~= ARGV[9] then return {'fenced', leader or ''} end
+end
 local left = redis.call('GET', KEYS[1])
 if left then return {'repeated', left} end
 local holder = redis.call('GET', KEYS[2])
 local since = holder and tonumber(string.match(holder, '^(%d+) '))
 if since and tonumber(ARGV[2]) - since < tonumber(ARGV[3]) then return {'duplicate', holder} end
-local entry = redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, 9))
+local entry = redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, 10))
 redis.call('SET', KEYS[1], entry, 'EX', ARGV[5])
 redis.call('SET', KEYS[2], ARGV[2] .. ' ' .. ARGV[1], 'EX', ARGV[6])
 redis.call('SET', KEYS[4], ARGV[8], 'EX', ARGV[7])
 return {'emitted', entry}
 """
-"""Keys: guard, arbiter, stream, copy. Arguments: id, event time, window, stream length, three times to live, the copy,
-fields. Whoever holds the arbiter since less than the window ago, by event time, or since later, stays its holder.
+"""Keys: guard, arbiter, stream, copy, fence. Arguments: id, event time, window, stream length, three times to live, the
+copy, what the fence must be (empty: there is none), fields. Whoever holds the arbiter since less than the window ago,
+by event time, or since later, stays its holder.
 """
 
 Words = tuple[list[str], list[str | int]]
@@ -95,6 +101,9 @@ class SignalEmitter:
         Written to Redis whenever a connection is made: what each component is configured to do.
     window : int
         µs of event time for which a signal keeps others of its kind from leaving.
+    fence : Fence, optional
+        What Redis must say for anything to be sent; if it says that somebody else leads by now, sending ends with
+        :class:`~services.live_lane.shard_lease.SupersededError`.
     """
 
     def __init__(
@@ -105,8 +114,10 @@ class SignalEmitter:
         window: int = DUPLICATE_WINDOW,
         *,
         timeout: float = 2.0,
+        fence: Fence | None = None,
     ) -> None:
         self._client = open_async_redis(redis_url, timeout=timeout, on_connect=self._on_connect)
+        self._fence = fence
         self._measurements = measurements
         self._configurations = configurations
         self._window = window
@@ -125,9 +136,10 @@ class SignalEmitter:
         """Signals that Redis has not acknowledged."""
         return len(self._waiting)
 
-    def start(self) -> None:
-        """Connect, and begin to send."""
+    def start(self) -> "asyncio.Task[None]":
+        """Connect, and begin to send. The task ends only by an error or :meth:`stop`."""
         self._task = asyncio.get_running_loop().create_task(self._send_all(), name="signal emitter")
+        return self._task
 
     def emit(self, outgoing: Outgoing) -> None:
         """Send a signal as soon as Redis takes it, unless it expires before."""
@@ -156,6 +168,15 @@ class SignalEmitter:
                 log.warning("signals were not taken in time", signals=self.waiting)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._client.aclose()
+
+    async def abandon(self) -> None:
+        """Somebody else leads: send nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._measurements.suppressed["superseded"] += len(self._waiting)
+        self._waiting.clear()
         await self._client.aclose()
 
     # -- sending ---------------------------------------------------------------------------------------------------
@@ -239,7 +260,7 @@ class SignalEmitter:
         """What is sent for a signal; one that cannot be written is dropped: it must not stop the others."""
         outgoing.attempts += 1
         try:
-            return words_of(outgoing, self._window)
+            return words_of(outgoing, self._window, self._fence)
         except Exception as error:
             self._waiting.remove(outgoing)
             self._measurements.emission_failures[type(error).__name__] += 1
@@ -259,7 +280,17 @@ class SignalEmitter:
         async with self._client.pipeline(transaction=False) as pipeline:
             for keys, arguments in batch:
                 pipeline.evalsha(self._script, len(keys), *keys, *arguments)
-            return list(await pipeline.execute(raise_on_error=False))
+            results = list(await pipeline.execute(raise_on_error=False))
+        return [self._unless_fenced(result) for result in results]
+
+    def _unless_fenced(self, result: Any) -> Any:
+        if self._fence is None or isinstance(result, BaseException) or result[0] != b"fenced":
+            return result
+        try:
+            self._fence.check(result[1])
+        except HolderUnknownError as error:
+            return error
+        return HolderUnknownError("who leads has changed while signals were sent")
 
     def _acknowledged(self, outgoing: Outgoing, result: Any, now: float) -> None:
         verdict = result[0].decode()
@@ -279,7 +310,7 @@ class SignalEmitter:
             self._measurements.suppressed[verdict] += 1
 
 
-def words_of(outgoing: Outgoing, window: int) -> Words:
+def words_of(outgoing: Outgoing, window: int, fence: Fence | None = None) -> Words:
     """Keys and arguments of :data:`EMIT`."""
     signal = outgoing.signal
     fields = signal_fields(EmittedSignal(signal, time.time_ns() // 1_000, LANE))
@@ -289,7 +320,8 @@ def words_of(outgoing: Outgoing, window: int) -> Words:
         redis_keys.signal_arbiter(signal.pair, signal.timeframe, f"{signal.strategy}:{signal.action}"),
         redis_keys.SIGNALS,
         redis_keys.strategy_signal(signal.strategy, outgoing.symbol, signal.event_time),
+        *([fence.key] if fence is not None else []),
     ]
     limits = [window, MAXIMUM_LENGTH, GUARD_SECONDS, window // SECOND, COPY_SECONDS]
     flat = [word for field in fields.items() for word in field]
-    return keys, [signal.id, signal.event_time, *limits, copy, *flat]
+    return keys, [signal.id, signal.event_time, *limits, copy, fence.value if fence is not None else "", *flat]

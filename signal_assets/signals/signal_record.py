@@ -10,6 +10,7 @@ of ``signals.signals`` in their order, and ``emitted_at`` and ``lane``.
 import json
 import math
 from collections.abc import Mapping
+from json.encoder import encode_basestring
 from typing import Any, Final, NamedTuple
 
 from signal_assets.fixed_point import FixedPointError, format_fixed, parse_fixed
@@ -79,7 +80,10 @@ def _text(name: str, kind: ColumnType, value: Any) -> str:
         return str(value)
     if value is None or value != value:
         return "null"
-    return json.dumps(format_fixed(value) if kind.is_money else value, ensure_ascii=False)
+    if kind.is_money:
+        return f'"{format_fixed(value)}"'
+    # What json.dumps(…, ensure_ascii=False) gives, without making an encoder for each of a signal's thirty texts.
+    return encode_basestring(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _value(name: str, kind: ColumnType, nullable: bool, fields: Mapping[str, str | bytes]) -> Any:

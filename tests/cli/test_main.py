@@ -12,7 +12,7 @@ from cli import main as cli_main
 from resources.settings import SettingsError
 from tests.cli.conftest import one_error_line
 
-COMMANDS = ["demo", "up", "env", "replay", "simulate", "sql", "backfill", "worker", "doctor"]
+COMMANDS = ["demo", "up", "live", "env", "replay", "simulate", "sql", "backfill", "worker", "doctor"]
 CONFIG_COMMANDS = ["show", "check", "schema"]
 
 

@@ -15,7 +15,7 @@ from resources.exchange.binance_messages import MessageParser
 from resources.lake import Lake, Progress
 from resources.memory_lake import MemoryLake
 from resources.settings import Settings, load_settings
-from services.live_lane.lane import ingest_settings
+from services.live_lane.shard import ingest_settings
 from services.simulated_venue.served_market import ServedMarket
 from services.simulated_venue.venue_message import VenueMessage
 from signal_assets.aggregates.derivations import dollar_depth, dollar_trades

@@ -53,7 +53,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], bool]], Awaitable[None]]:
-    async def wait(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    async def wait(condition: Callable[[], bool], seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:

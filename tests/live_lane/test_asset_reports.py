@@ -31,7 +31,7 @@ class Lane:
 
 
 async def report(url: str, measurements: Measurements) -> None:
-    reports = AssetReports(url, [Lane()], measurements, interval=0.05)  # type: ignore[list-item]
+    reports = AssetReports(url, lambda: [Lane()], measurements, interval=0.05)  # type: ignore[list-item]
     task = asyncio.create_task(reports.run())
     while not (measurements.reports or measurements.report_failures):
         await asyncio.sleep(0.02)

@@ -67,7 +67,7 @@ def spawn() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     yield start
     for process in processes:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -104,7 +104,7 @@ class Stage:
 
     def pages(self) -> dict[str, Any]:
         path = self.home / "live_lane.json"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not path.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         pages: dict[str, Any] = json.loads(path.read_text())
@@ -231,7 +231,7 @@ def test_kill_9_of_the_lane_loses_and_doubles_no_trade(stage: Stage, recording: 
         while (stage.reader.tail(market_trades(KEY)) or 0) < wanted and time.monotonic() < deadline:
             time.sleep(0.005)
         lane.send_signal(signal.SIGKILL)
-        lane.wait(10)
+        lane.wait(60)
     last = stage.lane(venue, "--exit-at-end")
     _, log = last.communicate(timeout=120)
     assert last.returncode == 0, log
@@ -256,7 +256,7 @@ def test_lane_killed_and_back_only_after_the_recording_has_ended(stage: Stage, r
     while (stage.reader.tail(market_trades(KEY)) or 0) < FIRST_TRADE + 2_000 and time.monotonic() < deadline:
         time.sleep(0.001)
     lane.send_signal(signal.SIGKILL)
-    lane.wait(10)
+    lane.wait(60)
     before = stage.reader.tail(market_trades(KEY))
     assert before is not None
     assert before < LAST_TRADE
@@ -267,7 +267,7 @@ def test_lane_killed_and_back_only_after_the_recording_has_ended(stage: Stage, r
             break
         time.sleep(0.05)
     last = stage.lane(venue, "--exit-at-end")
-    _, log = last.communicate(timeout=60)
+    _, log = last.communicate(timeout=180)
     assert last.returncode == 0, log
     trades = stage.rows(market_trades(KEY), tables.TRADES)
     assert trades["trade_id"].tolist() == list(range(FIRST_TRADE, LAST_TRADE + 1))
@@ -301,7 +301,7 @@ def test_one_lane_per_home(stage: Stage, recording: list[str]) -> None:
     stage.lane(venue)
     stage.pages()
     second = stage.lane(venue)
-    _, log = second.communicate(timeout=30)
+    _, log = second.communicate(timeout=120)
     assert second.returncode == 1
     assert f"live lane: another live lane runs in {stage.home}" in log.splitlines()[-1]
 
@@ -316,7 +316,7 @@ def test_one_lane_per_home(stage: Stage, recording: list[str]) -> None:
 )
 def test_wrong_surroundings_are_one_clear_line(stage: Stage, changed: dict[str, str], line: str) -> None:
     lane = stage.lane(changed)
-    _, log = lane.communicate(timeout=30)
+    _, log = lane.communicate(timeout=120)
     assert lane.returncode == 1
     assert line in log.splitlines()[-1]
 
@@ -327,6 +327,6 @@ def test_waits_for_redis_and_for_the_venue(stage: Stage, recording: list[str]) -
     pages = stage.pages()
     assert get(pages["health"])[0] == 503
     stage.redis.start()
-    _, log = lane.communicate(timeout=60)
+    _, log = lane.communicate(timeout=180)
     assert lane.returncode == 0, log
     assert stage.reader.tail(market_trades(KEY)) == LAST_TRADE

@@ -44,17 +44,16 @@ def settings_for(venue: SimulatedVenue) -> Settings:
     )
 
 
-def simulated(speed: float = math.inf) -> SimulatedVenue:
-    return SimulatedVenue(
-        OrderFlow(tuple(load_settings().instruments_by_key.values()), seed=4, days=0.002), speed=speed
-    )
+def simulated(speed: float = math.inf, days: float = 0.002) -> SimulatedVenue:
+    instruments = tuple(load_settings().instruments_by_key.values())
+    return SimulatedVenue(OrderFlow(instruments, seed=4, days=days), speed=speed)
 
 
 async def test_all_instruments_reach_their_streams(redis_server: Any, tmp_path: Path) -> None:
     async with simulated() as venue:
         venue.inject(b'{"stream":"btcfdusd@trade","data":{"e":"trade"}}')
         lane = LiveLane(settings_for(venue), redis_server.url, tmp_path, exit_at_end=True)
-        assert await asyncio.wait_for(lane.run(), 60) == "ended"
+        assert await asyncio.wait_for(lane.run(), 180) == "ended"
     client = redis_server.client()
     reader = StreamReader(client)
     keys = list(load_settings().instruments_by_key)
@@ -89,11 +88,12 @@ async def test_stop_flushes_and_a_second_lane_goes_on(redis_server: Any, tmp_pat
         with pytest.raises(LiveLaneError, match="another live lane runs"):
             await LiveLane(settings_for(venue), redis_server.url, tmp_path).run()
         assert orjson.loads((tmp_path / "live_lane.json").read_bytes())["health"].startswith("http://127.0.0.1:")
+        outbox = first.shards[GROUP].outbox
         first.stop()
-        assert await asyncio.wait_for(running, 10) == "stopped"
-        assert first.outbox.idle
+        assert await asyncio.wait_for(running, 60) == "stopped"
+        assert outbox.idle
         second = LiveLane(settings_for(venue), redis_server.url, tmp_path, exit_at_end=True)
-        assert await asyncio.wait_for(second.run(), 60) == "ended"
+        assert await asyncio.wait_for(second.run(), 180) == "ended"
     reader = StreamReader(redis_server.client())
     for key in load_settings().instruments_by_key:
         trades = [
@@ -121,11 +121,11 @@ async def test_signals_of_the_live_lane_are_those_of_batch(redis_server: Any, tm
         while not (lane.lanes and lane.lanes[0].state == "ended"):
             await asyncio.sleep(0.05)
         await lane.groups[GROUP].flush()
-        await lane.emitter.flush()
+        await lane.shards[GROUP].emitter.flush()
         health = await lane.server.health()
         metrics = await asyncio.to_thread(page, f"http://127.0.0.1:{lane.server.ports[0]}/metrics")
         lane.stop()
-        assert await asyncio.wait_for(running, 20) == "stopped"
+        assert await asyncio.wait_for(running, 60) == "stopped"
     reader = StreamReader(redis_server.client())
     instruments = settings.groups[GROUP]
     rows = {
@@ -177,7 +177,7 @@ async def test_changed_strategies_renew_the_engines_and_leave_the_feed_alone(
         asked.append(settings.strategies.momentum_rider.threshold)
         return toy_folds()
 
-    async with simulated(speed=20) as venue:
+    async with simulated(speed=20, days=0.04) as venue:
         settings = settings_for(venue)
         lane = LiveLane(
             settings,
@@ -199,7 +199,7 @@ async def test_changed_strategies_renew_the_engines_and_leave_the_feed_alone(
         await wait_until(lambda: lane.signal_measurements.emitted > before + 5)
         assert lane.measurements.disconnections == 0
         lane.stop()
-        assert await asyncio.wait_for(running, 20) == "stopped"
+        assert await asyncio.wait_for(running, 60) == "stopped"
     assert len(started) == 2
     assert asked[0] == 1.5
     assert set(asked[1:]) == {9.0}

@@ -17,7 +17,7 @@ import redis
 
 LEASE_SECONDS: Final = 10
 TAKEN_SECONDS: Final = 60
-"""How long a run that was taken off the queue and not begun is known to be somebody's: longer than its start time-out."""
+"""How long a run that was taken off the queue is known to be somebody's: longer than its start time-out."""
 RENEW_SECONDS: Final = 2.0
 _TIMEOUT_SECONDS: Final = 5.0
 

@@ -61,6 +61,8 @@ def run_plan(folder: Path, market: Market, plan: Plan) -> bool:
     else:
         for recovery in found.recoveries:
             print(f"    {recovery.fault}; recovered in {recovery.seconds:.1f} s")
+        for fault in found.skipped:
+            print(f"    {fault}; came too late: the recording was over")
         gaps = len(found.raw["market.feed_gaps"])
         print(f"    {found.failed_runs} runs failed, {gaps} feed gaps, restarts: {_restarts(found)}")
     verdict = "held" if not lines else "broken: " + "; ".join(lines)

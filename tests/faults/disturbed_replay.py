@@ -50,7 +50,7 @@ from tests.faults.venue_proxy import LOOPBACK, VenueProxy
 from tests.lanes.market_run import GROUP
 
 POLL_SECONDS: Final = 0.1
-LONGEST_SECONDS: Final = 300.0
+LONGEST_SECONDS: Final = 600.0
 """From the first data to everything being in: far more than a healthy machine takes."""
 RUN_END_SECONDS: Final = 120.0
 """A run that is still open when everything is in gets so long to end: more than Dagster's start time-out."""
@@ -84,6 +84,8 @@ class Disturbed:
     stream_ids: Sequence[str]
     """Signal ids in the stream ``signals``, in order."""
     recoveries: Sequence[Recovery]
+    skipped: Sequence[Fault]
+    """Faults that came too late: the recording was over."""
     restarts: Mapping[str, int]
     unfinished_runs: Sequence[str]
     """Runs that nobody ended."""
@@ -117,7 +119,7 @@ def replay(folder: Path, market: Market, plan: Plan, *, day_runs: bool = False) 
         injector = Injector(platform, proxy, switches, disk, plan)
         stack.callback(injector.stop)
         tails = _wait_until_all_is_in(platform, lake, market, injector)
-        return _disturbed(home, platform, lake, injector.happened, tails, day_runs=day_runs)
+        return _disturbed(home, platform, lake, injector, tails, day_runs=day_runs)
 
 
 def _fresh_home(folder: Path, home: Path, market: Market) -> None:
@@ -229,7 +231,7 @@ def _disturbed(
     home: Path,
     platform: Platform,
     lake: DuckLake,
-    happened: Sequence[Happened],
+    injector: Injector,
     tails: list[tuple[float, int]],
     *,
     day_runs: bool,
@@ -252,7 +254,8 @@ def _disturbed(
         recomputed=recomputed,
         watermark=watermark,
         stream_ids=[parse(dict(entry.fields)).signal.id for entry in entries],
-        recoveries=[_recovery(event, tails, writes) for event in happened],
+        recoveries=[_recovery(event, tails, writes) for event in injector.happened],
+        skipped=injector.skipped,
         restarts={child.name: child.restarts for child in platform.children()},
         unfinished_runs=unfinished,
         failed_runs=failed,

@@ -28,9 +28,13 @@ from tests.faults.venue_proxy import VenueProxy
 WRITE_OF: Final[dict[str, Write]] = {"live_lane": "flush", "worker_tactical": "commit"}
 WORD_OF: Final = {"live_lane": "services.live_lane", "worker_tactical": "worker_tactical@"}
 """A word of the command line."""
-LONGEST_WAIT: Final = 20.0
-"""For a write to come by, or a process to be there."""
+LONGEST_WAIT: Final = 180.0
+"""For a write to come by, or a process to be there: it may be recovering from the fault before."""
 LOOK_SECONDS: Final = 0.05
+
+
+class TargetOverError(RuntimeError):
+    """What was to be disturbed has done its work and is gone: the recording is over."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Injector:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="faults", daemon=True)
         self.happened: list[Happened] = []
+        self.skipped: list[Fault] = []
         self.error: BaseException | None = None
 
     def start(self) -> None:
@@ -93,7 +98,10 @@ class Injector:
             for fault in self._plan.faults:
                 if self._stopped.wait(max(0.0, self._began + fault.at - time.monotonic())):
                     return
-                self.happened.append(self._happen(fault))
+                try:
+                    self.happened.append(self._happen(fault))
+                except TargetOverError:
+                    self.skipped.append(fault)
         except Exception as error:  # told by over(), in the thread that waits
             self.error = error
 
@@ -129,10 +137,15 @@ class Injector:
     def _targets(self, target: str) -> Sequence[str]:
         return PROCESSES if target == EVERYTHING else (target,)
 
+    def _is_over(self, name: str) -> bool:
+        return any(child.name == name and child.state == "finished" for child in self._platform.children())
+
     def _main(self, name: str) -> psutil.Process:
         """The main process of a child; waited for, if it is just being started again."""
         deadline = time.monotonic() + LONGEST_WAIT
         while True:
+            if self._is_over(name):
+                raise TargetOverError(name)
             for child in self._platform.children():
                 if child.name == name and child.pid is not None:
                     with contextlib.suppress(psutil.Error):
@@ -146,6 +159,8 @@ class Injector:
     def _families(self, target: str) -> list[psutil.Process]:
         found: list[psutil.Process] = []
         for name in self._targets(target):
+            if target == EVERYTHING and self._is_over(name):
+                continue
             main = self._main(name)
             with contextlib.suppress(psutil.Error):
                 found += [main, *main.children(recursive=True)]
@@ -167,10 +182,13 @@ class Injector:
         write = WRITE_OF[fault.target]
         moment: Moment = "after" if fault.kind is Kind.KILL_AFTER_WRITE else "before"
         self._switches.order(write, WORD_OF[fault.target], moment, number)
-        if not _within(LONGEST_WAIT, lambda: self._switches.taken(write)):
-            self._switches.withdraw(write)
-            raise RuntimeError(f"{fault.target} has written nothing for {LONGEST_WAIT:.0f} s")
-        return time.time()
+        taken = _within(LONGEST_WAIT, lambda: self._switches.taken(write) or self._is_over(fault.target))
+        if self._switches.taken(write):
+            return time.time()
+        self._switches.withdraw(write)
+        if taken:
+            raise TargetOverError(fault.target)
+        raise RuntimeError(f"{fault.target} has written nothing for {LONGEST_WAIT:.0f} s")
 
     # -- connections ---------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ SPEED: Final = 25.0
 
 SETTINGS: Final = """
 snapshot_interval_seconds: 20
-strategic_interval_seconds: 5
+strategic_interval_seconds: 15
 live: {metrics_port: 0, health_port: 0}
 instruments:
   - {symbol: BTCFDUSD, venue: BINANCE, pair: BTC/FDUSD, group: crypto, tick_size: '0.01', lot_size: '0.00001', bucket_size: '1'}
@@ -36,7 +36,7 @@ anomalies: {window: 30, minimum_points: 10}
 strategies:
   triangular_arbitrage: {profit_threshold: '0.00001'}
   moving_average_crossover: {fast_bars: 2, slow_bars: 3, timeframes: [1m, 5m]}
-signals: {minimum_mean_score: 0.3, duplicate_minutes: 2}
+signals: {minimum_mean_score: 0.3, duplicate_minutes: 2, expiry_seconds: 3600}
 """  # noqa: E501 – YAML
 FLOW: Final = FlowSettings(diff_interval=3_000, trades_per_second=1.0, levels_per_side=250, anomalies_per_day=300.0)
 

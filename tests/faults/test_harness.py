@@ -47,6 +47,7 @@ def undisturbed(market: Market) -> Disturbed:
         watermark=market.undisturbed.watermark,
         stream_ids=list(due["id"]),
         recoveries=[],
+        skipped=[],
         restarts={},
         unfinished_runs=[],
         failed_runs=0,

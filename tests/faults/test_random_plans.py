@@ -11,7 +11,7 @@ from tests.faults.fault import draw
 from tests.faults.market import Market, make_market
 from tests.faults.small_disk import can_mount
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.no_cover, pytest.mark.timeout(1_200)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.no_cover, pytest.mark.timeout(1_500)]
 
 SEEDS = (2, 5, 6, 10, 11, 16)
 """Of the first twenty those that together try every kind of fault."""

@@ -203,11 +203,11 @@ def _wait_until_all_is_in(
     """Let the plan begin with the first data; wait for the last run."""
     end = Window.of_day(DAYS[-1]).end
     with Tails(platform.addresses.redis_url, list(market.settings.instruments_by_key)) as tails:
-        for _ in _polls("the first data"):
+        for _ in _polls(platform, "the first data"):
             if tails.seen:
                 break
         injector.start()
-        for _ in _polls("everything"):
+        for _ in _polls(platform, "everything"):
             over = any(child.name == "live_lane" and child.state == "finished" for child in platform.children())
             if injector.over() and over:
                 with contextlib.suppress(LakeError):
@@ -216,11 +216,12 @@ def _wait_until_all_is_in(
     raise AssertionError("unreachable")
 
 
-def _polls(what: str) -> Iterator[None]:
+def _polls(platform: Platform, what: str) -> Iterator[None]:
     deadline = time.monotonic() + LONGEST_SECONDS
     while time.monotonic() < deadline:
         yield
-        time.sleep(POLL_SECONDS)
+        if platform.wait(POLL_SECONDS):
+            raise KeyboardInterrupt  # the platform has caught the signal
     raise AssertionError(f"{what} did not arrive within {LONGEST_SECONDS:.0f} s")
 
 

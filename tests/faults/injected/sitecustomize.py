@@ -24,10 +24,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 CLOCK_LOOK_SECONDS = 0.05
+GRPC_MODULES = ("grpc._channel", "grpc._common", "grpc._server", "grpc._utilities", "grpc.aio._utils")
 
 
 class PatchOnImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -111,6 +112,10 @@ def main(switches: Switches) -> None:
         # datetime.now() asks the system, not the function above.
         module._mockable_get_current_datetime = lambda: datetime.fromtimestamp(wrong_time(), UTC)
 
+    def leave_time_right(module: Any) -> None:
+        # gRPC hands moments of the wall clock to code that is not Python and sees the right one; they must agree.
+        module.time = right
+
     def patch_outbox(module: Any) -> None:
         execute = module.Outbox._execute
 
@@ -136,9 +141,11 @@ def main(switches: Switches) -> None:
 
         module.DuckLake.execute = disturbed
 
+    right = SimpleNamespace(**{name: getattr(time, name) for name in dir(time) if not name.startswith("_")})
     time.time, time.time_ns = wrong_time, wrong_time_ns
     patches = {
         "dagster._time": patch_dagster_time,
+        **dict.fromkeys(GRPC_MODULES, leave_time_right),
         "services.live_lane.outbox": patch_outbox,
         "resources.duck_lake": patch_lake,
     }

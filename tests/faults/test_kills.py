@@ -53,8 +53,3 @@ def test_nothing_is_lost_nothing_twice_and_every_table_is_what_its_inputs_make_i
 ) -> None:
     assert_enough(found)
     assert broken(market, found) == []
-
-
-def test_the_market_goes_on_behind_the_last_kill(market: Market, found: Disturbed) -> None:
-    last = found.recoveries[-1]
-    assert last.disturbed[1] > last.disturbed[0]

@@ -76,12 +76,17 @@ def check_raw(market: Market, found: Disturbed) -> None:
 
 
 def check_signals_stream(found: Disturbed) -> None:
-    """No signal twice in the stream, and the lake has taken in exactly these."""
+    """No signal twice in the stream; the lake has taken it in from its beginning, without a hole.
+
+    The very last ones may have left after the last run had looked: the next run takes them in.
+    """
     counts = pd.Series(list(found.stream_ids), dtype=object).value_counts()
     twice = counts[counts > 1]
     assert twice.empty, f"{len(twice)} signals are in the stream more than once, among them {twice.index[0]}"
     kept = sorted(found.forward[EMITTED.name]["id"])
-    assert kept == sorted(found.stream_ids), f"the stream has {len(found.stream_ids)} signals, the lake {len(kept)}"
+    assert kept == sorted(found.stream_ids[: len(kept)]), (
+        f"{EMITTED.name} has {len(kept)} rows, which are not the first of the {len(found.stream_ids)} in the stream"
+    )
 
 
 def check_emitted(found: Disturbed) -> None:
@@ -95,7 +100,7 @@ def check_emitted(found: Disturbed) -> None:
     excused = [recovery.disturbed for recovery in found.recoveries]
     gaps = found.raw[FEED_GAPS.name]
     gap_times = list(zip(gaps["gap_start"], gaps["gap_end"], strict=True))
-    missing = due[~due["id"].isin(emitted["id"])]
+    missing = due[~due["id"].isin(found.stream_ids)]
     lost = [row.id for row in missing.itertuples() if not _within(int(row.event_time), [*excused, *gap_times])]
     assert not lost, f"{len(lost)} signals did not leave although nothing was in their way, among them {lost[0]}"
     unknown = emitted[~emitted["id"].isin(due["id"])]

@@ -6,6 +6,7 @@ faults happen, and how long a recovery may take.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import pandas as pd
@@ -33,8 +34,35 @@ BY_NAME: Final = {table.name: table for table in TABLES}
 LEARNED: Final = tuple(table.name for table in TABLES if table.stage == "learning")
 
 
-def broken(market: Market, found: Disturbed) -> list[str]:
-    """What does not hold, a line each; empty if all does."""
+@dataclass(frozen=True)
+class Expected:
+    """Every derived table, by name, as day runs over raw rows make it."""
+
+    forward: Mapping[str, pd.DataFrame]
+    """Without what came late, which forward work does not see."""
+    days: Mapping[str, pd.DataFrame]
+
+
+def expected_of(market: Market, found: Disturbed) -> Expected:
+    """What the raw rows that were found lead to."""
+    extent = RawRows(watermark=found.watermark, first=int(found.raw[FEATURES.name]["time"].min()))
+    folds, windows, days = (lake_of(found.raw, found.watermark) for _ in range(3))
+    run_fold_days(folds, market.settings, extent)
+    run_days_without_late_rows(windows, market.settings, extent)
+    run_days(days, market.settings, extent)
+    by_folds = folded(folds)
+    without_lessons = {name: frame for name, frame in by_folds.items() if name not in LEARNED}
+    return Expected(contents(windows, market.settings) | without_lessons, contents(days, market.settings) | by_folds)
+
+
+def broken(market: Market, found: Disturbed, expected: Expected | None = None) -> list[str]:
+    """What does not hold, a line each; empty if all does.
+
+    Parameters
+    ----------
+    expected
+        If it is known already; default: worked out from the raw rows that were found.
+    """
     checks: list[Callable[[], None]] = [
         lambda: check_trades(market, found),
         lambda: check_raw(market, found),
@@ -48,7 +76,7 @@ def broken(market: Market, found: Disturbed) -> list[str]:
             check()
         except AssertionError as failure:
             lines.append(" ".join(str(failure).split())[:400])
-    return lines + list(_derived(market, found))
+    return lines + list(_derived(found, expected or expected_of(market, found)))
 
 
 def check_trades(market: Market, found: Disturbed) -> None:
@@ -116,20 +144,11 @@ def check_runs(found: Disturbed) -> None:
     assert not found.unfinished_runs, f"{len(found.unfinished_runs)} runs never ended: {found.unfinished_runs[0]}"
 
 
-def _derived(market: Market, found: Disturbed) -> Iterator[str]:
+def _derived(found: Disturbed, expected: Expected) -> Iterator[str]:
     """Every other table is what a day run makes of this run's raw rows."""
-    extent = RawRows(watermark=found.watermark, first=int(found.raw[FEATURES.name]["time"].min()))
-    folds = lake_of(found.raw, found.watermark)
-    run_fold_days(folds, market.settings, extent)
-    expected_folds = {name: frame for name, frame in folded(folds).items() if name in BY_NAME}
-    windows = lake_of(found.raw, found.watermark)
-    run_days_without_late_rows(windows, market.settings, extent)
-    forward = contents(windows, market.settings) | {n: f for n, f in expected_folds.items() if n not in LEARNED}
-    yield from _differences(found.forward, forward, "forward")
+    yield from _differences(found.forward, expected.forward, "forward")
     if found.recomputed is not None:
-        days = lake_of(found.raw, found.watermark)
-        run_days(days, market.settings, extent)
-        yield from _differences(found.recomputed, contents(days, market.settings) | expected_folds, "day run")
+        yield from _differences(found.recomputed, expected.days, "day run")
 
 
 def _differences(found: Mapping[str, pd.DataFrame], expected: Mapping[str, pd.DataFrame], what: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ from tests.faults.fault import Plan, draw
 from tests.faults.market import Market, make_market
 from tests.faults.small_disk import can_mount
 
-RECORDING_SECONDS: Final = 48.0
+RECORDING_SECONDS: Final = 45.0
 LONGEST_RECOVERY: Final = 30.0
 
 

@@ -13,7 +13,7 @@ from tests.faults.market import Market, make_market
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.no_cover, pytest.mark.timeout(1_800)]
 
-QUIET_SECONDS = 13.0
+QUIET_SECONDS = 12.0
 """Between two kills."""
 KILLS = (
     (Kind.KILL_BEFORE_WRITE, "live_lane"),

@@ -73,6 +73,12 @@ def _engine(url: str, process: int) -> Engine:
     return engine
 
 
+def close_connections() -> None:
+    """Close those of this process, before it forks; the next use opens new ones."""
+    if url := os.environ.get(POSTGRES_VARIABLE):
+        _engine(url, os.getpid()).dispose()
+
+
 def _storage_of_this_process(inst_data: ConfigurableClassData | None) -> DagsterSqliteStorage:
     folder = tempfile.mkdtemp(prefix="signals_validation_")
     # Not a TemporaryDirectory: Dagster keeps the parts of the storage longer than the storage itself.

@@ -10,15 +10,15 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any
 
 import duckdb
 import pandas as pd
-import psycopg2
 import structlog
 
 from resources.arrow_rows import decode_rows
-from resources.duck_lake_connection import catalog_dsn, connect
+from resources.duck_lake_connection import connect
+from resources.duck_lake_lock import WriteLock
 from resources.duck_lake_sql import (
     CATALOG,
     PARQUET,
@@ -31,7 +31,7 @@ from resources.duck_lake_sql import (
     short_type,
 )
 from resources.duck_lake_transaction import DuckLakeTransaction
-from resources.lake import Lake, LakeBusyError, LakeError, Offset, Progress, State
+from resources.lake import Lake, LakeError, Offset, Progress, State
 from resources.parquet_sync import sync_lake
 from resources.platform_tables import OFFSETS, PROGRESS, REMOVALS, STATES
 from resources.platform_tables import TABLES as PLATFORM_TABLES
@@ -39,8 +39,6 @@ from resources.settings import Addresses
 from signal_assets.table import DAY_COLUMN, Table
 
 log = structlog.get_logger(__name__)
-
-WRITE_LOCK: Final = 0x51674C61  # any constant will do; one lock per catalog database
 
 
 class DuckLake(Lake):
@@ -56,10 +54,9 @@ class DuckLake(Lake):
 
     def __init__(self, addresses: Addresses, lock_timeout: float = 60.0) -> None:
         self._addresses = addresses
-        self._lock_timeout = lock_timeout
+        self._lock = WriteLock(addresses, lock_timeout, self.close)
         self._guard = threading.RLock()
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._lock_connection: Any = None
         self._ensured: set[str] = set()
 
     # -- connections ---------------------------------------------------------------------------------------------
@@ -74,16 +71,14 @@ class DuckLake(Lake):
     def close(self) -> None:
         """Drop the connections; the next use opens new ones."""
         with self._guard:
-            for attribute in ("_connection", "_lock_connection"):
-                connection = getattr(self, attribute)
-                setattr(self, attribute, None)
-                if connection is not None:
-                    if attribute == "_connection":
-                        _end_transaction(connection)
-                    try:
-                        connection.close()
-                    except (duckdb.Error, psycopg2.Error) as error:
-                        log.info("lake_close", error=first_line(error))
+            self._lock.close()
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                _end_transaction(connection)
+                try:
+                    connection.close()
+                except duckdb.Error as error:
+                    log.info("lake_close", error=first_line(error))
 
     @contextmanager
     def write_lock(self) -> Iterator[None]:
@@ -94,42 +89,8 @@ class DuckLake(Lake):
         LakeBusyError
             If it does not come free within the time-out.
         """
-        cursor = self._lock_cursor()
-        try:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (WRITE_LOCK,))
-        except psycopg2.errors.LockNotAvailable as error:
-            raise LakeBusyError(
-                f"another process has held the lake's write lock for {self._lock_timeout:g} s"
-            ) from error
-        except psycopg2.Error as error:
-            self.close()
-            raise LakeError(f"cannot lock the lake: {first_line(error)}") from error
-        try:
+        with self._lock.hold():
             yield
-        finally:
-            try:
-                if not cursor.closed:  # else the lock has fallen with its connection
-                    cursor.execute("SELECT pg_advisory_unlock(%s)", (WRITE_LOCK,))
-            except psycopg2.Error as error:
-                log.warning("lake_unlock", error=first_line(error))
-                self.close()
-
-    def _lock_cursor(self) -> Any:
-        for attempt in (1, 2):
-            try:
-                if self._lock_connection is None or self._lock_connection.closed:
-                    self._lock_connection = psycopg2.connect(catalog_dsn(self._addresses))
-                    self._lock_connection.autocommit = True
-                cursor = self._lock_connection.cursor()
-                cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{self._lock_timeout * 1000:.0f}ms",))
-            except psycopg2.Error as error:
-                # A restarted PostgreSQL leaves a dead connection behind; one fresh attempt tells whether it is back.
-                self.close()
-                if attempt == 2:
-                    raise LakeError(f"cannot reach the lake's catalog: {first_line(error)}") from error
-            else:
-                return cursor
-        raise AssertionError("unreachable")
 
     # -- schema --------------------------------------------------------------------------------------------------
 
@@ -254,6 +215,7 @@ class DuckLake(Lake):
                     f"CALL {CATALOG}.set_commit_message(?, ?, extra_info => ?)",
                     [asset, run_id, json.dumps({"asset": asset, "run_id": run_id} | unit.moved)],
                 )
+                self._lock.check()  # a holder that was stopped meanwhile may have lost it
                 self.execute("COMMIT")
             except BaseException:
                 self._abandon()

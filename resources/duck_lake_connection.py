@@ -22,6 +22,13 @@ from resources.settings import Addresses
 FIRST_ATTACH_LOCK: Final = 0x51674C62
 """Two processes that attach an empty catalog at the same moment would both create its tables, and one would fail."""
 
+ATTACH_SECONDS: Final = 60
+"""How long the others wait for a process that attaches; one that was stopped then loses the lock."""
+
+STOPPED_SECONDS: Final = 300
+"""A process that was stopped in the middle of its commit would hold up everybody's: its transaction is ended then.
+Longer than any statement that reads or merges files without asking the catalog."""
+
 INLINED_ROWS: Final = 2_000
 """Rows up to which a write stays in the catalog until maintenance flushes it to Parquet."""
 
@@ -51,6 +58,13 @@ def catalog_dsn(addresses: Addresses) -> str:
     return str(psycopg2.extensions.make_dsn(**(PATIENCE | psycopg2.extensions.parse_dsn(plain))))
 
 
+def _engine_dsn(addresses: Addresses) -> str:
+    """The same for the engine's own connections."""
+    given = psycopg2.extensions.parse_dsn(catalog_dsn(addresses))
+    options = f"{given.get('options', '')} -c idle_in_transaction_session_timeout={STOPPED_SECONDS}s".strip()
+    return str(psycopg2.extensions.make_dsn(**(given | {"options": options})))
+
+
 def connect(addresses: Addresses, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB connection with the lake attached as ``lake`` and the session in UTC.
 
@@ -72,7 +86,7 @@ def connect(addresses: Addresses, *, read_only: bool = False) -> duckdb.DuckDBPy
         connection.execute("SET ducklake_max_retry_count=100")
         with _alone_at_the_catalog(addresses):
             connection.execute(
-                f"ATTACH {literal('ducklake:postgres:' + catalog_dsn(addresses))} AS {CATALOG} "
+                f"ATTACH {literal('ducklake:postgres:' + _engine_dsn(addresses))} AS {CATALOG} "
                 f"(DATA_PATH {literal(addresses.lake_path)}, METADATA_SCHEMA '{CATALOG}', "
                 f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}{mode})"
             )
@@ -92,6 +106,8 @@ def _alone_at_the_catalog(addresses: Addresses) -> Iterator[None]:
     lock = psycopg2.connect(catalog_dsn(addresses))
     try:
         lock.autocommit = True
+        for setting in ("lock_timeout", "idle_session_timeout"):
+            lock.cursor().execute("SELECT set_config(%s, %s, false)", (setting, f"{ATTACH_SECONDS}s"))
         lock.cursor().execute("SELECT pg_advisory_lock(%s)", (FIRST_ATTACH_LOCK,))
         yield
     finally:

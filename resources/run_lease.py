@@ -16,6 +16,8 @@ import psutil
 import redis
 
 LEASE_SECONDS: Final = 10
+TAKEN_SECONDS: Final = 60
+"""How long a run that was taken off the queue is known to be somebody's: longer than its start time-out."""
 RENEW_SECONDS: Final = 2.0
 _TIMEOUT_SECONDS: Final = 5.0
 
@@ -86,7 +88,8 @@ class RunLease:
         self._ended.set()
         self._thread.join(timeout=_TIMEOUT_SECONDS)
         try:
-            self._client.delete(self._key)
+            if self._client.get(self._key) == _owner(os.getpid()):  # not that of a run delivered twice
+                self._client.delete(self._key)
         except redis.RedisError as failure:
             _logger.warning("lease %s could not be given back, it expires: %s", self._key, failure)
 
@@ -96,22 +99,39 @@ class RunLease:
 
     def _set(self) -> None:
         try:
-            self._client.set(self._key, f"{socket.gethostname()}:{os.getpid()}", ex=self._seconds)
+            self._client.set(self._key, _owner(os.getpid()), ex=self._seconds)
         except redis.RedisError as failure:
             _logger.warning("lease %s could not be renewed: %s", self._key, failure)
 
 
-def release_leases_of_the_dead(client: redis.Redis) -> int:
-    """Remove leases of processes of this host that no longer exist; returns how many.
+def _owner(pid: int) -> bytes:
+    return f"{socket.gethostname()}:{pid}".encode()
+
+
+def mark_taken(client: redis.Redis, run_id: str) -> None:
+    """Say that this process has taken a run off the queue, before the process that executes it takes the lease.
+
+    A worker killed in between leaves a run that nobody has begun; thus its successor knows.
+
+    Raises
+    ------
+    redis.RedisError
+        If Redis does not answer.
+    """
+    client.set(lease_key(run_id), _owner(os.getpid()), ex=TAKEN_SECONDS, nx=True)
+
+
+def release_leases_of_the_dead(client: redis.Redis) -> list[str]:
+    """Remove leases of processes of this host that no longer exist; returns the runs they were for.
 
     A worker that starts does this for its predecessor, so that the loss of a run is noticed before its lease expires.
     """
-    released = 0
+    released: list[str] = []
     for key in client.scan_iter(match=lease_key("*"), count=1_000):
         owner = client.get(key)
         host, _, pid = (owner.decode("utf-8", "replace") if isinstance(owner, bytes) else "").rpartition(":")
-        if host == socket.gethostname() and pid.isdigit() and not _lives(int(pid)):
-            released += bool(client.delete(key))
+        if host == socket.gethostname() and pid.isdigit() and not _lives(int(pid)) and client.delete(key):
+            released.append(key.decode("utf-8").removeprefix(lease_key("")))
     return released
 
 

@@ -21,7 +21,8 @@ from dagster._serdes import unpack_value
 from dagster_celery import make_app, tasks
 
 from resources.dagster_resources import SettingsResource
-from resources.run_lease import RunLease, broker_client, release_leases_of_the_dead
+from resources.lost_runs import fail_lost_runs
+from resources.run_lease import RunLease, broker_client, mark_taken, release_leases_of_the_dead
 from resources.run_queues import CELERY_CONFIGURATION, celery_queues
 from resources.settings import SettingsError
 from resources.worker_register import WorkerEntry, WorkerRegistration, configuration_digest
@@ -76,14 +77,16 @@ def load_before_fork(**_: object) -> None:
     broker_url = os.environ.get("SIGNAL_BROKER_URL")
     if not broker_url:
         sys.exit('the worker does not know its broker: set SIGNAL_BROKER_URL, or eval "$(signals env)"')
+    lost: list[str] = []
     with suppress(redis.RedisError), broker_client(broker_url) as client:  # closed again before the fork
-        release_leases_of_the_dead(client)
+        lost = release_leases_of_the_dead(client)
     name = os.environ.get(DEFINITIONS_VARIABLE) or DEFAULT_DEFINITIONS
     try:
         importlib.import_module(name)
     except Exception:
         # Every run will say the same; a worker that does not start would leave them waiting without a word.
         _logger.exception("%s cannot be imported; runs will fail", name)
+    fail_lost_runs(lost)
 
 
 def warm_up(**_: object) -> None:
@@ -134,6 +137,13 @@ def leave_at_once_when_idle(**_: object) -> None:
         os._exit(0)
 
 
+def note_taken(request: Any, **_: object) -> None:
+    """A run was taken off the queue; a moment later a process of the pool begins it and takes its lease."""
+    if run_id := run_id_of(request.kwargs or {}):
+        with suppress(redis.RedisError), broker_client(app.conf.broker_url) as client:
+            mark_taken(client, run_id)
+
+
 def take_lease(task_id: str, kwargs: Mapping[str, Any] | None = None, **_: object) -> None:
     """Begin to renew the lease of the run this task executes."""
     if run_id := run_id_of(kwargs or {}):
@@ -153,5 +163,6 @@ _signals.worker_ready.connect(report_ready)
 _signals.worker_ready.connect(register)
 _signals.worker_shutting_down.connect(withdraw)
 _signals.worker_shutting_down.connect(leave_at_once_when_idle)
+_signals.task_received.connect(note_taken)
 _signals.task_prerun.connect(take_lease)
 _signals.task_postrun.connect(give_lease_back)

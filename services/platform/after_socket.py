@@ -15,6 +15,8 @@ from services.platform.probes import socket_answers
 
 _LONGEST_WAIT: Final = 120.0
 _IMPORTED_FIRST: Final = {"dagster_webserver": "dagster_webserver.cli", "dagster._daemon": "dagster._daemon.cli"}
+_INSTALLED_BEFORE: Final = {"dagster._daemon": "services.platform.daemon_clock"}
+"""Modules with an ``install()`` that a program needs."""
 
 
 def main(arguments: list[str]) -> None:
@@ -24,6 +26,8 @@ def main(arguments: list[str]) -> None:
     deadline = time.monotonic() + _LONGEST_WAIT
     while not socket_answers(code_socket) and time.monotonic() < deadline:
         time.sleep(0.05)
+    if module in _INSTALLED_BEFORE:
+        importlib.import_module(_INSTALLED_BEFORE[module]).install()
     # If it still does not answer, the program shows why better than we could.
     sys.argv = [module, *arguments[2:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,70 +1,128 @@
-"""A fault: which process dies where, once.
+"""A fault, and a plan of faults that follows from a seed.
 
-Belongs here: the words that ``injected/sitecustomize`` understands, and what it left behind. Does not belong here: the
-dying.
+Belongs here: what may go wrong, and drawing it. Does not belong here: doing it (``injector``).
 """
 
-import json
-import os
+import random
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from enum import StrEnum
+from typing import Final
 
-INJECTED = Path(__file__).parent / "injected"
-ROOT = Path(__file__).parents[2]
+PROCESSES: Final = ("live_lane", "worker_tactical", "code_server", "daemon", "redis", "postgres")
+EVERYTHING: Final = "all"
+"""All of :data:`PROCESSES` at once."""
 
-Moment = Literal["before", "after"]
+VENUE: Final = "venue"
+LAKE: Final = "lake"
+CLOCK: Final = "clock"
 
 
-@dataclass(frozen=True)
-class Death:
-    """When a process died (µs UTC), and up to which event time its last write had come, or would have."""
+class Kind(StrEnum):
+    """What may go wrong."""
 
-    time: int
-    reached: int
-    pid: int
+    KILL = "kill -9"
+    KILL_BEFORE_WRITE = "kill -9 before its write"
+    """Right before the worker's next commit to the lake, or the live lane's next flush to Redis."""
+    KILL_AFTER_WRITE = "kill -9 after its write"
+    PAUSE = "stop and continue"
+    PAUSE_IN_WRITE = "stop in its write and continue"
+    CUT = "connections cut"
+    FULL_DISK = "disk full"
+    SLOW_DISK = "slow disk"
+    CLOCK_JUMP = "clock jumps"
+
+
+LASTING: Final = (Kind.PAUSE, Kind.PAUSE_IN_WRITE, Kind.FULL_DISK, Kind.SLOW_DISK)
+WRITERS: Final = ("live_lane", "worker_tactical")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """``kill -9`` right before or after the first write that reaches the event time ``at``."""
+    """One thing that goes wrong.
 
-    process: str
-    """A word of its command line."""
-    module: str
-    """Where what it writes with is defined."""
-    moment: Moment
-    at: int
-    marker: Path
-    asset: str = ""
-    """Of which asset the commit is meant."""
+    Parameters
+    ----------
+    kind, target
+        What happens to which part.
+    at
+        Seconds after the first data has come through.
+    seconds
+        How long it lasts; of a clock, by how much it jumps (and stays wrong).
+    """
 
-    def environment(self) -> dict[str, str]:
-        """Variables for all processes of the platform."""
-        words = {
-            "process": self.process,
-            "module": self.module,
-            "moment": self.moment,
-            "at": self.at,
-            "marker": str(self.marker),
-            "asset": self.asset,
-        }
-        path = [str(INJECTED), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        return {"SIGNAL_TEST_FAULT": json.dumps(words), "PYTHONPATH": os.pathsep.join(path)}
+    kind: Kind
+    target: str
+    at: float
+    seconds: float = 0.0
 
-    def death(self) -> Death | None:
-        """What became of it; None while the process lives."""
-        try:
-            return Death(**json.loads(self.marker.read_text("utf-8")))
-        except FileNotFoundError:
-            return None
+    def __str__(self) -> str:
+        lasting = f" {self.seconds:+.0f} s" if self.kind is Kind.CLOCK_JUMP else ""
+        lasting = f" for {self.seconds:.1f} s" if self.kind in LASTING or self.kind is Kind.CUT else lasting
+        return f"{self.at:.1f} s: {self.target} {self.kind.value}{lasting}"
 
 
-def kill_live_lane(moment: Moment, at: int, marker: Path) -> Fault:
-    """Around the ``MULTI``/``EXEC`` with which a batch goes to the Redis streams."""
-    return Fault("services.live_lane", "services.live_lane.outbox", moment, at, marker)
+@dataclass(frozen=True)
+class Plan:
+    """Faults, one after the other."""
+
+    seed: int
+    faults: tuple[Fault, ...]
+
+    @property
+    def needs_mount(self) -> bool:
+        """Whether the lake must lie on a small file system of its own."""
+        return any(fault.kind is Kind.FULL_DISK for fault in self.faults)
+
+    def __str__(self) -> str:
+        return f"plan {self.seed}: " + "; ".join(str(fault) for fault in self.faults)
 
 
-def kill_tactical_worker(moment: Moment, at: int, marker: Path, asset: str) -> Fault:
-    """Around the lake's ``COMMIT`` of one asset, with the worker's parent process."""
-    return Fault("worker_tactical@", "resources.duck_lake", moment, at, marker, asset)
+FIRST_SECONDS: Final = 4.0
+SPACING_SECONDS: Final = 13.0
+FAULTS: Final = 3
+JITTER_SECONDS: Final = 4.0
+SHORTEST_SECONDS: Final = 1.0
+LONGEST_SECONDS: Final = 12.0
+"""Longer than a run's lease, so that a run is believed lost while its worker only sleeps."""
+JUMPS: Final = (-7200.0, -90.0, -8.0, 8.0, 90.0, 7200.0)
+
+
+def possible(can_mount: bool) -> list[tuple[Kind, str]]:
+    """Everything that may be drawn."""
+    killed = [(Kind.KILL, target) for target in (*PROCESSES, EVERYTHING)]
+    in_write = [(kind, target) for kind in (Kind.KILL_BEFORE_WRITE, Kind.KILL_AFTER_WRITE) for target in WRITERS]
+    paused = [(Kind.PAUSE, target) for target in (*PROCESSES, EVERYTHING)]
+    stopped = [(Kind.PAUSE_IN_WRITE, target) for target in WRITERS]
+    cut = [(Kind.CUT, target) for target in ("redis", "postgres", VENUE)]
+    disk = [(Kind.SLOW_DISK, LAKE), *([(Kind.FULL_DISK, LAKE)] if can_mount else [])]
+    return [*killed, *in_write, *paused, *stopped, *cut, *disk, (Kind.CLOCK_JUMP, CLOCK)]
+
+
+def draw(seed: int, *, can_mount: bool) -> Plan:
+    """The plan of a seed: three faults with quiet time between them.
+
+    Examples
+    --------
+    >>> draw(7, can_mount=True) == draw(7, can_mount=True)
+    True
+    >>> len(draw(7, can_mount=False).faults)
+    3
+    """
+    chance = random.Random(seed)
+    choices = possible(can_mount)
+    faults = []
+    # Three kinds, all equally likely, however many targets one has.
+    for number, kind in enumerate(chance.sample(sorted({kind for kind, _ in choices}), FAULTS)):
+        at = FIRST_SECONDS + number * SPACING_SECONDS + chance.uniform(0.0, JITTER_SECONDS)
+        faults.append(_drawn(chance, *chance.choice([choice for choice in choices if choice[0] is kind]), at))
+    return Plan(seed, tuple(faults))
+
+
+def _drawn(chance: random.Random, kind: Kind, target: str, at: float) -> Fault:
+    length = chance.uniform(SHORTEST_SECONDS, LONGEST_SECONDS)
+    jump = chance.choice(JUMPS)
+    if kind in LASTING:
+        return Fault(kind, target, at, length)
+    if kind is Kind.CUT:
+        return Fault(kind, target, at, length / 3)
+    return Fault(kind, target, at, jump if kind is Kind.CLOCK_JUMP else 0.0)

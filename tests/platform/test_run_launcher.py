@@ -157,7 +157,7 @@ def test_a_starting_worker_releases_the_leases_of_its_dead_predecessor_only(clie
     }
     for run_id, owner in leases.items():
         client.set(lease_key(run_id), owner)
-    assert release_leases_of_the_dead(client) == 1
+    assert release_leases_of_the_dead(client) == ["dead"]
     assert {run_id for run_id in leases if lease_is_held(client, run_id)} == {"alive", "elsewhere", "odd"}
 
 

@@ -234,6 +234,7 @@ class DuckLake(Lake):
             try:
                 rows = self.execute(statement).fetchall()
                 sync_lake(self._addresses.lake_path, began)
+                self._lock.check()  # as above; this may have taken long
                 self.execute("COMMIT")
             except BaseException:
                 self._abandon()

@@ -113,6 +113,34 @@ def count_entries(
     return entries
 
 
+@compiled(takes="integers, integers, integers, integers", returns="own integers")
+def count_touches(minute: Integers, price: Integers, low: Integers, high: Integers) -> Integers:
+    """Touches of each zone by all rows at once, as :class:`Touches` counts them over a look-back (compiled).
+
+    Parameters
+    ----------
+    minute, price
+        Rows in the order of minute and price.
+    low, high
+        Edges of the zones, ascending and apart from each other; the upper one outside.
+    """
+    entries = np.zeros(low.size, np.int64)
+    newest = np.full(low.size, -2, np.int64)
+    ordinal = -1
+    zone = 0
+    for row in range(minute.size):
+        if row == 0 or minute[row] != minute[row - 1]:
+            ordinal += 1
+            zone = np.searchsorted(high, price[row], side="right")
+        while zone < low.size and high[zone] <= price[row]:
+            zone += 1
+        if zone < low.size and low[zone] <= price[row] and newest[zone] != ordinal:
+            if newest[zone] != ordinal - 1 or ordinal == 0:
+                entries[zone] += 1
+            newest[zone] = ordinal
+    return entries
+
+
 class Touches:
     """Counts how often trading entered a price range, from minute buckets.
 

@@ -22,7 +22,7 @@ from signal_assets.levels.parameters import LevelParameters
 from signal_assets.levels.price_zones import SIDES, SUPPORT, cluster_peaks, count_touches, zone_sides, zone_volumes
 from signal_assets.levels.profile import Profile, depth_profile
 from signal_assets.levels.resonance import ResonanceZone, find_resonances
-from signal_assets.levels.value_area import EXPANSIONS, ValueArea, find_value_area
+from signal_assets.levels.value_area import EXPANSIONS, Expansion, ValueArea, find_value_area
 from signal_assets.levels.volume_nodes import VolumeNode, find_volume_nodes
 from signal_assets.levels.wave_peaks import MERGE_TOLERANCE, WavePeak, detect_combined_peaks
 
@@ -165,7 +165,7 @@ class EnhancedAnalysis(LegacyAnalysis):
     trade_peaks: tuple[WavePeak, ...]
     support_zones: tuple[PriceZone, ...]
     resistance_zones: tuple[PriceZone, ...]
-    value_areas: Mapping[str, ValueArea]
+    value_areas: Mapping[Expansion, ValueArea]
     high_volume_nodes: tuple[VolumeNode, ...]
     low_volume_nodes: tuple[VolumeNode, ...]
     quality: AggregationQuality
@@ -352,7 +352,7 @@ def _zones(
     ]
 
 
-def _control_levels(trade: Profile, areas: Mapping[str, ValueArea], size: int) -> tuple[PriceLevel, ...]:
+def _control_levels(trade: Profile, areas: Mapping[Expansion, ValueArea], size: int) -> tuple[PriceLevel, ...]:
     if not areas:
         return ()
     control = areas[EXPANSIONS[0]].point_of_control

@@ -20,10 +20,9 @@ from signal_assets.levels import (
     find_value_area,
 )
 from signal_assets.levels.market_analysis import EnhancedAnalysis, LegacyAnalysis
-from signal_assets.levels.price_zones import cluster_peaks, count_touches
+from signal_assets.levels.price_zones import Touches, cluster_peaks, count_touches
 from signal_assets.levels.profile import RollingTradeProfile, trade_profile
 from signal_assets.levels.resonance import find_resonances
-from signal_assets.levels.price_zones import Touches
 
 
 def units(*values):

@@ -98,8 +98,8 @@ MAXIMUM_LEVELS: Final = 1 << 19
 def limb_sums(price: Integers, quantity: Integers, bucket_size: int) -> Integers:
     """Σ quantity in three limbs and Σ quantity x (price - floor of its bucket) in five (compiled).
 
-    Sums of 1e-16 units leave int64, so each number is cut into limbs of 21 bits, and what belongs to one power is summed
-    by itself; :func:`exact_sums` puts the powers together.
+    Sums of 1e-16 units leave int64, so each number is cut into limbs of 21 bits, and what belongs to one power is
+    summed by itself; :func:`exact_sums` puts the powers together.
     """
     sums = np.zeros(8, np.int64)
     edge = np.int64(0)

@@ -16,13 +16,12 @@ from signal_assets.aggregates.aggregation_quality import AggregationQuality
 from signal_assets.aggregates.dollar_depth import aggregate_depth
 from signal_assets.event_time import from_datetime
 from signal_assets.fixed_point import SCALE, FixedPointError, format_fixed, parse_fixed
+from signal_assets.levels.analysis_input import BookSnapshot, MinuteTrades
 from signal_assets.levels.liquidity_vacuum import VacuumZone
 from signal_assets.levels.market_analysis import (
-    BookSnapshot,
     Buckets,
     EnhancedAnalysis,
     LegacyAnalysis,
-    MinuteTrades,
     PriceZone,
     analyze_market,
 )

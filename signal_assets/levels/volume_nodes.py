@@ -3,9 +3,9 @@
 Belongs here: nodes of one profile. Does not belong here: peaks (``wave_peaks``), the value area.
 
 Rows from the profile's first to its last count, those without volume too. A **high-volume node** is a run of adjacent
-rows whose volume is at least the 80th percentile of all rows, a **low-volume node** one at most the 20th, strictly inside
-the range: at the ends the profile only fades out. Percentiles by nearest rank (the k-th smallest of n, k = ⌈p·n / 100⌉),
-so they are volumes that occur, and integers. A row without volume is never high.
+rows whose volume is at least the 80th percentile of all rows, a **low-volume node** one at most the 20th, strictly
+inside the range: at the ends the profile only fades out. Percentiles by nearest rank (the k-th smallest of n with
+k = ⌈p·n / 100⌉), so they are volumes that occur, and integers. A row without volume is never high.
 """
 
 from dataclasses import dataclass

@@ -32,13 +32,17 @@ SIDE_COLOURS: Final = {"support": SUPPORT_COLOUR, "resistance": RESISTANCE_COLOU
 VOLUME_SHADES: Final = ("#f3f6fa", "#b9cbe0", "#5f7fa8", "#22395c")
 """From little volume to much: greyish, so that the colours of peaks and zones stand out."""
 MARGIN: Final = 0.35
-"""How far the price axis reaches beyond the prices there were, as a share of their range: distant levels are cut off."""
+"""How far the price axis reaches beyond the prices there were, as a share of their range; what lies farther is cut."""
 LEAST_BUCKETS: Final = 30
 """And at least so many buckets, where prices hardly moved."""
 MOST_COLUMNS: Final = 300
 MOST_ROWS: Final = 220
-MOST_PEAK_TIMES: Final = 120
+MOST_PEAK_TIMES: Final = 60
 """Times at which peaks are marked: a dot a minute would cover everything."""
+MOST_AT_A_TIME: Final = 10
+"""Peaks and zones of one time: the most confident of those in sight."""
+MOST_ZONE_TIMES: Final = 180
+"""Times at which zones are drawn, each up to the next one."""
 
 
 def price_range(features: pd.DataFrame, bucket_size: int) -> tuple[int, int]:
@@ -79,12 +83,13 @@ def binned(
     column = (time[inside] - begin - 1) // (MINUTE * wide)
     row = (number[inside] - first) // tall
     weight = cells["quantity"].to_numpy(dtype=np.int64)[inside] / (SCALE * tall)
-    volume = np.bincount(row * columns + column, weights=weight, minlength=rows * columns).reshape(rows, columns)
+    held = np.bincount(row * columns + column, weights=weight, minlength=rows * columns)
+    volume: Reals = np.asarray(held, dtype=np.float64).reshape(rows, columns)
     if together == "mean":
         of_column = np.bincount((np.unique(time) - begin - 1) // (MINUTE * wide), minlength=columns)
-        volume /= np.maximum(of_column, 1)
+        volume = volume / np.maximum(of_column, 1)
     edges = begin + np.arange(columns + 1) * MINUTE * wide
-    return day_number(edges), (first + np.arange(rows + 1) * tall) * (bucket_size / SCALE), volume
+    return day_number(edges), np.asarray((first + np.arange(rows + 1) * tall) * (bucket_size / SCALE)), volume
 
 
 def plot_heat_map(
@@ -132,14 +137,16 @@ def plot_heat_map(
     times, prices, volume = binned(cells, first, last, bucket_size, together)
     _draw_volume(axes, times, prices, volume)
     _draw_zones(axes, price_zones)
-    combined = wave_peaks[(wave_peaks["method"] == "combined").to_numpy()]
+    edges = first * bucket_size, (last + 1) * bucket_size
+    combined = wave_peaks[(wave_peaks["method"] == "combined").to_numpy() & wave_peaks["price"].between(*edges)]
+    price_zones = price_zones[(price_zones["high"] > edges[0]) & (price_zones["low"] < edges[1])]
     _draw_peaks(axes, combined, bucket_size)
     _draw_mid(axes, features)
     axes.set_ylim(prices[0], prices[-1])
     canvas.show_time(cells["time"].to_numpy(dtype=np.int64))
     axes.set_xlim(times[0], times[-1])
     axes.ticklabel_format(axis="y", useOffset=False, style="plain")
-    newest = [rows[(rows["time"] == rows["time"].max()).to_numpy()] for rows in (combined, price_zones)]
+    newest = [_every(rows[(rows["time"] == rows["time"].max()).to_numpy()], 1)[0] for rows in (combined, price_zones)]
     _draw_profile(axes, profile, first, last, bucket_size, *newest)
     return canvas.png()
 
@@ -160,11 +167,12 @@ def _draw_volume(axes: "Axes", times: Reals, prices: Reals, volume: Reals) -> No
 def _draw_zones(axes: "Axes", zones: pd.DataFrame) -> None:
     from matplotlib.collections import LineCollection, PolyCollection
 
+    shown, stride = _every(zones, MOST_ZONE_TIMES)
     for side, colour in SIDE_COLOURS.items():
-        chosen = zones[(zones["side"] == side).to_numpy()]
+        chosen = shown[(shown["side"] == side).to_numpy()]
         if chosen.empty:
             continue
-        start, end = day_number(chosen["time"].to_numpy()), day_number(chosen["time"].to_numpy() + MINUTE)
+        start, end = day_number(chosen["time"].to_numpy()), day_number(chosen["time"].to_numpy() + stride * MINUTE)
         low, high = chosen["low"].to_numpy() / SCALE, chosen["high"].to_numpy() / SCALE
         confidence = chosen["confidence"].to_numpy()
         corners = np.stack([[start, start, end, end], [low, high, high, low]]).transpose(2, 1, 0)
@@ -182,16 +190,25 @@ def _draw_zones(axes: "Axes", zones: pd.DataFrame) -> None:
         axes.plot([], [], color=colour, linewidth=3, label=side)
 
 
+def _every(rows: pd.DataFrame, most: int) -> tuple[pd.DataFrame, int]:
+    """The most confident rows of every n-th minute, so that at most ``most`` minutes are left, and n."""
+    if rows.empty:
+        return rows, 1
+    minute = rows["time"].to_numpy(dtype=np.int64) // MINUTE
+    stride = -(-int(minute.max() - minute.min() + 1) // most)
+    kept = rows[minute % stride == 0].sort_values(["time", "confidence"], ascending=[True, False], kind="stable")
+    return kept[(kept.groupby("time").cumcount() < MOST_AT_A_TIME).to_numpy()], stride
+
+
 def _draw_peaks(axes: "Axes", peaks: pd.DataFrame, bucket_size: int) -> None:
     if peaks.empty:
         return
-    times = np.unique(peaks["time"].to_numpy(dtype=np.int64))
-    marked = times[:: -(-len(times) // MOST_PEAK_TIMES)]
-    chosen = peaks[peaks["time"].isin(marked).to_numpy()]
+    chosen, _ = _every(peaks, MOST_PEAK_TIMES)
+    marked = chosen["time"].nunique()
     axes.scatter(
         day_number(chosen["time"].to_numpy(dtype=np.int64)),
         (chosen["price"].to_numpy(dtype=np.int64) + bucket_size / 2) / SCALE,
-        s=(2 + 14 * chosen["confidence"].to_numpy()) * (1 + 30 / (10 + len(marked))),
+        s=(1 + 9 * chosen["confidence"].to_numpy()) * (1 + 30 / (10 + marked)),
         color=PEAK_COLOUR,
         edgecolors="white",
         linewidths=0.3,
@@ -234,9 +251,7 @@ def _draw_profile(
     for name, colour in SIDE_COLOURS.items():
         for low, high in zones.loc[(zones["side"] == name).to_numpy(), ["low", "high"]].to_numpy().tolist():
             side.axhspan(low / SCALE, high / SCALE, color=colour, alpha=0.3, linewidth=0, zorder=0)
-    price = peaks["price"].to_numpy(dtype=np.int64)
-    in_range = (price >= first * bucket_size) & (price <= last * bucket_size)
-    volume = np.minimum(peaks["volume"].to_numpy(dtype=np.int64)[in_range] / SCALE, limit * 1.1)
-    middle = (price[in_range] + bucket_size / 2) / SCALE
-    size = 4 + 20 * peaks["confidence"].to_numpy()[in_range]
+    volume = np.minimum(peaks["volume"].to_numpy(dtype=np.int64) / SCALE, limit * 1.1)
+    middle = (peaks["price"].to_numpy(dtype=np.int64) + bucket_size / 2) / SCALE
+    size = 4 + 20 * peaks["confidence"].to_numpy()
     side.scatter(volume, middle, s=size, color=PEAK_COLOUR, edgecolors="white", linewidths=0.3, zorder=2)

@@ -39,7 +39,7 @@ def mix(state: int, value: int) -> int:
     bits = (np.uint64(state) ^ np.uint64(value)) + np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.int64(bits ^ (bits >> np.uint64(31)))
+    return np.int64(bits ^ (bits >> np.uint64(31)))  # type: ignore[return-value]
 
 
 def seed_of(instrument: str, profile: str) -> int:

@@ -50,8 +50,8 @@ def level_outcome_rows(
     if not any(lengths):
         return LEVEL_OUTCOMES.empty()
     rows = pd.concat([piece for piece in pieces if len(piece)], ignore_index=True)
-    rows.insert(0, "instrument", text([i.key for i in ordered], np.repeat(np.arange(len(ordered)), lengths)))
-    return rows
+    key = text([instrument.key for instrument in ordered], np.repeat(np.arange(len(ordered)), lengths))
+    return pd.DataFrame({"instrument": key, **{str(name): rows[name] for name in rows}})
 
 
 def _instrument_rows(
@@ -153,7 +153,7 @@ def _levels_at(
     partners: dict[int, list[tuple[int, int]]] = {}
     for zone, number, lower in zip(*(column.tolist() for column in drawn), strict=True):
         partners.setdefault(zone, []).append((number, lower))
-    levels = []
+    levels: list[tuple[int, ...]] = []
     columns = (rows.tolist(), low.tolist(), high.tolist(), is_support.tolist())
     for zone, (row, lowest, highest, below) in enumerate(zip(*columns, strict=True)):
         distance = price - highest if below else lowest - price

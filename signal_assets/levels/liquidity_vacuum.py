@@ -53,36 +53,40 @@ def find_vacuums(
     (VacuumZone(low=92, high=94, quantity=4, side='support'),)
     """
     first, end = -(-coverage[0] // bucket_size), (coverage[1] + 1) // bucket_size
-    sides = [side for side in (bids, asks) if len(side[0])]
-    used = sum(len(side[0]) for side in sides)
-    if end - first <= 0 or end - first > 2 * used + 1:
-        return ()  # with more empty buckets than others the median is zero; and the array would be huge
-    depth = np.zeros(end - first, np.int64)
-    for edge, quantity in sides:
-        place = edge // bucket_size - first
-        inside = (place >= 0) & (place < len(depth))
-        np.add.at(depth, place[inside], quantity[inside])
-    counted = np.ones(len(depth), bool)
-    middle = len(depth)
-    if len(sides) == 2:
-        best_bid, best_ask = (int(edge // bucket_size) - first for edge in (bids[0][-1], asks[0][0]))
-        counted[max(best_bid + 1, 0) : max(best_ask, 0)] = False
-        middle = best_ask
-    elif len(asks[0]):
-        middle = 0
-    of_median = np.sort(depth[counted])
-    if not len(of_median):
-        return ()
-    both_middles = int(of_median[(len(of_median) - 1) // 2]) + int(of_median[len(of_median) // 2])
+    if len(bids[0]) and len(asks[0]) and bids[0][-1] == asks[0][0]:
+        # Both best prices in one bucket: it holds what both sides have there.
+        shared = np.concatenate((bids[1][:-1], bids[1][-1:] + asks[1][:1]))
+        bids, asks = (bids[0], shared), (asks[0][1:], asks[1][1:])
+    # Up to the best bid's bucket and from the best ask's on; where a side is empty the other one has all that is known.
+    below = min(int(bids[0][-1]) // bucket_size + 1, end) if len(bids[0]) and len(asks[0]) else end
+    above = max(int(asks[0][0]) // bucket_size, first) if len(bids[0]) and len(asks[0]) else first
+    ranges = []
+    if len(bids[0]):
+        ranges.append(("support", bids, first, max(below, first)))
+    if len(asks[0]):
+        ranges.append(("resistance", asks, min(above, end), end))
+    buckets = sum(stop - start for _, _, start, stop in ranges)
+    if buckets <= 0 or buckets > 2 * (len(bids[0]) + len(asks[0])):
+        return ()  # with more empty buckets than others the median is zero; and the arrays would be huge
+    depths = [_depth(levels, start, stop, bucket_size) for _, levels, start, stop in ranges]
+    ordered = np.sort(np.concatenate(depths))
     # depth < median / 10, with the median half of the sum of the two middle ones: integers only.
-    if both_middles == 0:
-        return ()
-    empty = counted & (depth <= (both_middles - 1) // (2 * VACUUM_FRACTION))
-    middle = min(max(middle, 0), len(depth))
-    return (
-        *_runs(empty[:middle], depth[:middle], first, bucket_size, "support"),
-        *_runs(empty[middle:], depth[middle:], first + middle, bucket_size, "resistance"),
+    both_middles = int(ordered[(len(ordered) - 1) // 2]) + int(ordered[len(ordered) // 2])
+    limit = (both_middles - 1) // (2 * VACUUM_FRACTION)
+    return tuple(
+        zone
+        for (side, _, start, _), depth in zip(ranges, depths, strict=True)
+        for zone in _runs(depth <= limit, depth, start, bucket_size, side)
     )
+
+
+def _depth(levels: tuple[Integers, Integers], start: int, stop: int, bucket_size: int) -> Integers:
+    """Quantity of every bucket from number ``start`` to ``stop``."""
+    depth = np.zeros(stop - start, np.int64)
+    place = levels[0] // bucket_size - start
+    inside = (place >= 0) & (place < len(depth))
+    depth[place[inside]] = levels[1][inside]
+    return depth
 
 
 def _runs(empty: NDArray[np.bool_], depth: Integers, first: int, bucket_size: int, side: str) -> tuple[VacuumZone, ...]:

@@ -1,3 +1,4 @@
+from collections import Counter
 from statistics import median
 
 import numpy as np
@@ -9,7 +10,8 @@ from signal_assets.levels.liquidity_vacuum import find_vacuums
 
 
 def side(first, quantities):
-    held = [(first + i, quantity) for i, quantity in enumerate(quantities) if quantity]
+    rows = quantities.items() if isinstance(quantities, dict) else enumerate(quantities, first)
+    held = [(bucket, quantity) for bucket, quantity in rows if quantity]
     return tuple(np.array(held, dtype=np.int64).reshape(-1, 2).T)
 
 
@@ -31,6 +33,8 @@ def found(bids, asks, coverage, size=1):
         # Half of the buckets are empty: the median is 0 and nothing is less than a tenth of it.
         ([20, 0, 0, 0, 20], [20, 0, 0, 0, 20], (90, 104), []),
         ([20, 20, 20], [], (90, 92), []),
+        # The bucket 94 holds 1 of the bids and 19 of the asks: 20.
+        ([20, 20, 20, 20, 1], {94: 19, 95: 20, 96: 1, 97: 20}, (90, 97), [(96, 97, 1, "resistance")]),
         ([], [20, 0, 20], (100, 102), [(101, 102, 0, "resistance")]),
     ],
 )
@@ -51,12 +55,12 @@ def test_a_bucket_counts_only_where_the_whole_of_it_is_covered():
 QUANTITIES = st.lists(st.sampled_from([0, 1, 2, 5, 10, 30, 50, 100]), min_size=1, max_size=12)
 
 
-@given(QUANTITIES, QUANTITIES, st.integers(-3, 14), st.integers(-3, 14))
-def test_vacuums_are_what_the_definition_says_bucket_by_bucket(bids, asks, below, above):
+@given(QUANTITIES, QUANTITIES, st.integers(-3, 14), st.integers(-3, 14), st.integers(49, 52))
+def test_vacuums_are_what_the_definition_says_bucket_by_bucket(bids, asks, below, above, first_ask):
     low, high = 50 - below, 50 + above
-    bid, ask = side(50 - len(bids), bids), side(51, asks)
-    held = {**dict(zip(*(column.tolist() for column in bid), strict=True))}
-    held |= dict(zip(*(column.tolist() for column in ask), strict=True))
+    bid, ask = side(50 - len(bids), bids), side(first_ask, asks)
+    held = Counter(dict(zip(*(column.tolist() for column in bid), strict=True)))
+    held.update(dict(zip(*(column.tolist() for column in ask), strict=True)))
     spread = range(bid[0].max() + 1, ask[0].min()) if len(bid[0]) and len(ask[0]) else range(0)
     covered = [bucket for bucket in range(low, high + 1) if bucket not in spread]
     expected = set()

@@ -52,21 +52,22 @@ def find_vacuums(
     >>> find_vacuums(bids, asks, 1, (90, 109))
     (VacuumZone(low=92, high=94, quantity=4, side='support'),)
     """
-    first, end = -(-coverage[0] // bucket_size), (coverage[1] + 1) // bucket_size
-    if len(bids[0]) and len(asks[0]) and bids[0][-1] == asks[0][0]:
-        # Both best prices in one bucket: it holds what both sides have there.
-        shared = np.concatenate((bids[1][:-1], bids[1][-1:] + asks[1][:1]))
-        bids, asks = (bids[0], shared), (asks[0][1:], asks[1][1:])
+    first = -(-coverage[0] // bucket_size)
+    end = max((coverage[1] + 1) // bucket_size, first)
     # Up to the best bid's bucket and from the best ask's on; where a side is empty the other one has all that is known.
-    below = min(int(bids[0][-1]) // bucket_size + 1, end) if len(bids[0]) and len(asks[0]) else end
-    above = max(int(asks[0][0]) // bucket_size, first) if len(bids[0]) and len(asks[0]) else first
-    ranges = []
-    if len(bids[0]):
-        ranges.append(("support", bids, first, max(below, first)))
-    if len(asks[0]):
-        ranges.append(("resistance", asks, min(above, end), end))
+    below, above = (end, end) if len(bids[0]) else (first, first)
+    if len(bids[0]) and len(asks[0]):
+        below, above = int(bids[0][-1]) // bucket_size + 1, int(asks[0][0]) // bucket_size
+        if above < below:
+            # Both best prices in one bucket: it holds what both sides have there.
+            bids = (bids[0], np.concatenate((bids[1][:-1], bids[1][-1:] + asks[1][:1])))
+            above = below
+    ranges = [
+        ("support", bids, first, min(max(below, first), end)),
+        ("resistance", asks, min(max(above, first), end), end),
+    ]
     buckets = sum(stop - start for _, _, start, stop in ranges)
-    if buckets <= 0 or buckets > 2 * (len(bids[0]) + len(asks[0])):
+    if buckets == 0 or buckets > 2 * (len(bids[0]) + len(asks[0])):
         return ()  # with more empty buckets than others the median is zero; and the arrays would be huge
     depths = [_depth(levels, start, stop, bucket_size) for _, levels, start, stop in ranges]
     ordered = np.sort(np.concatenate(depths))

@@ -6,8 +6,8 @@ Outside coverage the book is unknown, not empty, so a bucket counts only where t
 between the best bid's and the best ask's bucket is the spread, not a vacuum.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from itertools import repeat
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ VACUUM_FRACTION: Final = 10
 """A vacuum holds less than one part in so many of the median depth."""
 
 
-@dataclass(frozen=True, slots=True)
-class VacuumZone:
+class VacuumZone(NamedTuple):
     """One run of nearly empty buckets: edges (the upper one outside) and quantity in units of 1e-8."""
 
     low: int
@@ -95,7 +94,4 @@ def _runs(empty: NDArray[np.bool_], depth: Integers, first: int, bucket_size: in
     start, stop = np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2).T
     running = np.concatenate(([0], np.cumsum(depth)))
     columns = (first + start) * bucket_size, (first + stop) * bucket_size, running[stop] - running[start]
-    return tuple(
-        VacuumZone(low, high, held, side)
-        for low, high, held in zip(*(column.tolist() for column in columns), strict=True)
-    )
+    return tuple(map(VacuumZone, *(column.tolist() for column in columns), repeat(side)))

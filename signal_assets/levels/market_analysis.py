@@ -8,7 +8,7 @@ older system (``legacy``).
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, overload
+from typing import Any, Final, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +51,7 @@ class Buckets:
         return len(self.price)
 
 
-@dataclass(frozen=True, slots=True)
-class PriceZone:
+class PriceZone(NamedTuple):
     """One zone: edges (the upper one outside) and volume in units of 1e-8.
 
     Parameters

@@ -3,7 +3,7 @@
 Belongs here: picking levels of one side by size. Does not belong here: zones (``price_zones``), peaks.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,7 @@ from signal_assets.fixed_point import SCALE
 Integers = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class PriceLevel:
+class PriceLevel(NamedTuple):
     """A price with what rests or traded there, units of 1e-8, and its share of the largest of its kind."""
 
     price: int
@@ -54,8 +53,7 @@ def find_order_levels(
     )
     kept = np.flatnonzero(chosen)
     kept = kept[np.lexsort((price[kept], -quantity[kept]))]
-    columns = price[kept].tolist(), quantity[kept].tolist(), strength[kept].tolist()
-    return tuple(PriceLevel(*values) for values in zip(*columns, strict=True))
+    return tuple(map(PriceLevel, price[kept].tolist(), quantity[kept].tolist(), strength[kept].tolist()))
 
 
 def find_control_levels(price: Integers, volume: Integers, control: int) -> tuple[PriceLevel, ...]:

@@ -8,8 +8,7 @@ inside the range: at the ends the profile only fades out. Percentiles by nearest
 k = ⌈p·n / 100⌉), so they are volumes that occur, and integers. A row without volume is never high.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,7 @@ HIGH_PERCENT: Final = 80
 LOW_PERCENT: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeNode:
+class VolumeNode(NamedTuple):
     """A run of rows: lowest and highest bucket number, both inside, and the volume in units of 1e-8."""
 
     low: int
@@ -67,4 +65,4 @@ def _nodes(start: Integers, end: Integers, volume: Integers, chosen: NDArray[np.
     first, last = np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2).T
     running = np.concatenate(([0], np.cumsum(volume)))
     columns = start[first], end[last - 1] - 1, running[last] - running[first]
-    return tuple(VolumeNode(*values) for values in zip(*(column.tolist() for column in columns), strict=True))
+    return tuple(map(VolumeNode, *(column.tolist() for column in columns)))

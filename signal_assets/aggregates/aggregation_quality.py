@@ -101,7 +101,7 @@ def limb_sums(price: Integers, quantity: Integers, bucket_size: int) -> Integers
     Sums of 1e-16 units leave int64, so each number is cut into limbs of 21 bits, and what belongs to one power is
     summed by itself; :func:`exact_sums` puts the powers together.
     """
-    sums = np.zeros(8, np.int64)
+    volume0 = volume1 = volume2 = power0 = power1 = power2 = power3 = power4 = 0
     edge = np.int64(0)
     for i in range(price.size):
         # Levels come best first, so the next one mostly lies in the same bucket: compare before dividing.
@@ -110,15 +110,17 @@ def limb_sums(price: Integers, quantity: Integers, bucket_size: int) -> Integers
         distance = price[i] - edge
         q0, q1, q2 = quantity[i] & MASK, (quantity[i] >> LIMB) & MASK, quantity[i] >> (2 * LIMB)
         d0, d1, d2 = distance & MASK, (distance >> LIMB) & MASK, distance >> (2 * LIMB)
-        sums[0] += q0
-        sums[1] += q1
-        sums[2] += q2
-        sums[3] += q0 * d0
-        sums[4] += q0 * d1 + q1 * d0
-        sums[5] += q0 * d2 + q1 * d1 + q2 * d0
-        sums[6] += q1 * d2 + q2 * d1
-        sums[7] += q2 * d2
-    return sums
+        volume0 += q0
+        volume1 += q1
+        power0 += q0 * d0
+        power1 += q0 * d1 + q1 * d0
+        power2 += q1 * d1
+        if q2 != 0 or d2 != 0:
+            volume2 += q2
+            power2 += q0 * d2 + q2 * d0
+            power3 += q1 * d2 + q2 * d1
+            power4 += q2 * d2
+    return np.array([volume0, volume1, volume2, power0, power1, power2, power3, power4])
 
 
 def exact_sums(price: Integers, quantity: Integers, bucket_size: int) -> tuple[int, int]:

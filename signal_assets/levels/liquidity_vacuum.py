@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from signal_assets.levels.runs import runs_of
+
 Integers = NDArray[np.int64]
 
 VACUUM_FRACTION: Final = 10
@@ -69,9 +71,10 @@ def find_vacuums(
     if buckets == 0 or buckets > 2 * (len(bids[0]) + len(asks[0])):
         return ()  # with more empty buckets than others the median is zero; and the arrays would be huge
     depths = [_depth(levels, start, stop, bucket_size) for _, levels, start, stop in ranges]
-    ordered = np.sort(np.concatenate(depths))
+    middles = [(buckets - 1) // 2, buckets // 2]
+    ordered = np.partition(np.concatenate(depths), middles)
     # depth < median / 10, with the median half of the sum of the two middle ones: integers only.
-    both_middles = int(ordered[(len(ordered) - 1) // 2]) + int(ordered[len(ordered) // 2])
+    both_middles = sum(ordered[middles].tolist())
     limit = (both_middles - 1) // (2 * VACUUM_FRACTION)
     return tuple(
         zone
@@ -90,8 +93,6 @@ def _depth(levels: tuple[Integers, Integers], start: int, stop: int, bucket_size
 
 
 def _runs(empty: NDArray[np.bool_], depth: Integers, first: int, bucket_size: int, side: str) -> tuple[VacuumZone, ...]:
-    padded = np.concatenate(([False], empty, [False]))
-    start, stop = np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2).T
-    running = np.concatenate(([0], np.cumsum(depth)))
-    columns = (first + start) * bucket_size, (first + stop) * bucket_size, running[stop] - running[start]
+    start, stop, held = runs_of(empty, depth)
+    columns = (first + start) * bucket_size, (first + stop) * bucket_size, held
     return tuple(map(VacuumZone, *(column.tolist() for column in columns), repeat(side)))

@@ -49,14 +49,17 @@ def cluster_peaks(bucket: Integers, confidence: Reals, tolerance: int) -> Cluste
     """
     if len(bucket) == 0:
         return Clusters(bucket, bucket, confidence)
-    starts = np.flatnonzero(np.r_[True, np.diff(bucket) > tolerance])
-    ends = np.r_[starts[1:], len(bucket)] - 1
+    begins = np.ones(len(bucket), bool)
+    np.greater(bucket[1:] - bucket[:-1], tolerance, out=begins[1:])
+    starts = np.flatnonzero(begins)
+    ends = np.append(starts[1:], len(bucket)) - 1
     return Clusters(bucket[starts], bucket[ends], np.maximum.reduceat(confidence, starts))
 
 
 def zone_volumes(profile: Profile, zones: Clusters) -> Integers:
     """Volume of all buckets of each zone, units of 1e-8."""
-    running = np.r_[0, np.cumsum(profile.volume)]
+    running = np.zeros(len(profile) + 1, np.int64)
+    np.cumsum(profile.volume, out=running[1:])
     first = np.searchsorted(profile.bucket, zones.low, side="left")
     last = np.searchsorted(profile.bucket, zones.high, side="right")
     return np.asarray(running[last] - running[first], dtype=np.int64)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signal_assets.levels.profile import Profile
+from signal_assets.levels.runs import runs_of
 
 Integers = NDArray[np.int64]
 
@@ -44,7 +45,7 @@ def find_volume_nodes(profile: Profile) -> tuple[tuple[VolumeNode, ...], tuple[V
     if not len(profile):
         return (), ()
     # Stretches: every row with volume is one of length 1, every gap between two of them one of its length.
-    gap = np.flatnonzero(np.diff(profile.bucket) > 1)
+    gap = np.flatnonzero(profile.bucket[1:] - profile.bucket[:-1] > 1)
     start = np.insert(profile.bucket, gap + 1, profile.bucket[gap] + 1)
     volume = np.insert(profile.volume, gap + 1, 0)
     end = np.append(start[1:], profile.bucket[-1] + 1)
@@ -61,8 +62,6 @@ def find_volume_nodes(profile: Profile) -> tuple[tuple[VolumeNode, ...], tuple[V
 
 
 def _nodes(start: Integers, end: Integers, volume: Integers, chosen: NDArray[np.bool_]) -> tuple[VolumeNode, ...]:
-    padded = np.concatenate(([False], chosen, [False]))
-    first, last = np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2).T
-    running = np.concatenate(([0], np.cumsum(volume)))
-    columns = start[first], end[last - 1] - 1, running[last] - running[first]
+    first, last, held = runs_of(chosen, volume)
+    columns = start[first], end[last - 1] - 1, held
     return tuple(map(VolumeNode, *(column.tolist() for column in columns)))

@@ -143,14 +143,15 @@ def measure() -> dict[str, Any]:
         postgres = EmbeddedPostgres(home / "postgres", socket_folder(home, "postgres"))
         try:
             addresses = Addresses(postgres.start(), "redis://unused", "redis://unused", str(home / "lake"), home)
-            _in_a_process("fill", addresses)
-            return _in_a_process("day", addresses)
+            in_a_process("benchmarks.day_run", "fill", addresses)
+            return in_a_process("benchmarks.day_run", "day", addresses)
         finally:
             postgres.stop()
 
 
-def _in_a_process(part: str, addresses: Addresses) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.day_run", "--part", part]
+def in_a_process(module: str, part: str, addresses: Addresses) -> dict[str, Any]:
+    """What a process of its own prints at its end, doing one part of a measurement."""
+    command = [sys.executable, "-m", module, "--part", part]
     answer = subprocess.run(command, env={**os.environ, **addresses.environment()}, capture_output=True, text=True)
     if answer.returncode:
         raise RuntimeError(f"{part} ended with {answer.returncode}: {answer.stderr[-2000:]}")

@@ -149,8 +149,8 @@ def level_score_table(scores: Sequence[LevelScore]) -> TextTable:
             number(score.random_touched, ".0%"),
             number(score.bounced, ".1%"),
             number(score.random_bounced, ".1%"),
-            number(100 * score.difference, "+.1f"),
-            NOTHING if math.isnan(score.low) else f"{100 * score.low:+.1f} … {100 * score.high:+.1f}",
+            _points(score.difference),
+            NOTHING if math.isnan(score.low) else f"{_points(score.low)} … {_points(score.high)}",
             score.verdict,
         )
         for score in scores
@@ -256,6 +256,11 @@ def threshold_table(changes: Sequence[ThresholdChange]) -> TextTable:
     ]
     heads = ("group", "threshold", "#first day", "#newest", "newest in force from", "#signals", "#confident")
     return TextTable("Thresholds before and after", heads, rows)
+
+
+def _points(share: float) -> str:
+    """A difference of shares in percentage points; none is +0.0, whatever rounding left of it."""
+    return number(round(100 * share, 1) + 0.0, "+.1f")
 
 
 def _time(time: int | None) -> str:

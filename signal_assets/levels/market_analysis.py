@@ -203,6 +203,7 @@ def analyze_market(
 
     Examples
     --------
+    >>> from signal_assets.levels import BookSnapshot
     >>> unit = 100_000_000
     >>> bids, asks = np.arange(99, 89, -1) * unit, np.arange(100, 110) * unit
     >>> walls = np.array([1, 1, 1, 60, 1, 1, 1, 1, 1, 1]) * unit

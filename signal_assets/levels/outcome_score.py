@@ -44,7 +44,8 @@ class LevelScore:
     bounced, random_bounced : float
         Share of the decided that bounced.
     difference, low, high : float
-        ``bounced - random_bounced`` and the ends of its 95 % interval; NaN where it is not defined.
+        ``bounced - random_bounced`` and the ends of its 95 % interval; NaN where they are not defined, and the ends of a
+        single block.
     """
 
     instrument: str
@@ -133,6 +134,8 @@ def _score(instrument: str, profile: str, sums: Reals, resamples: int) -> LevelS
     chosen = np.random.default_rng(0).integers(0, len(sums), (resamples, len(sums)))
     differences = _differences(sums[chosen].sum(axis=1))
     defined = differences[np.isfinite(differences)]
+    if len(sums) < 2:
+        defined = defined[:0]  # one block drawn again and again says nothing of how far chance reaches
     tail = (100 - CONFIDENCE_PERCENT) / 2
     low, high = np.percentile(defined, [tail, 100 - tail]).tolist() if len(defined) else (np.nan, np.nan)
     return LevelScore(

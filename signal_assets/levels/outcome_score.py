@@ -44,8 +44,8 @@ class LevelScore:
     bounced, random_bounced : float
         Share of the decided that bounced.
     difference, low, high : float
-        ``bounced - random_bounced`` and the ends of its 95 % interval; NaN where they are not defined, and the ends of a
-        single block.
+        ``bounced - random_bounced`` and the ends of its 95 % interval; NaN where they are not defined, and the ends
+        also where there is a single block.
     """
 
     instrument: str

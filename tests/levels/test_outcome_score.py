@@ -39,6 +39,12 @@ def test_shares_by_hand():
     assert score.verdict == "too few to tell"
 
 
+def test_a_single_block_has_no_interval():
+    (score,) = score_levels(rows((0, 1, 0, "bounced"), (0, 1, 1, "broke")), HORIZON)
+    assert score.difference == 1.0
+    assert np.isnan([score.low, score.high]).all()
+
+
 def test_a_level_counts_only_when_its_horizon_has_passed():
     # The newest outcome is at 0.5 blocks, so the horizon of a level of 0.1 has not passed, whatever it says.
     early = rows((0, 1, 0, "bounced"), (0, 1, 1, "broke"))

@@ -12,6 +12,9 @@ from benchmarks import (
     day_run,
     dollar_aggregation,
     growth,
+    level_outcomes,
+    market_analysis,
+    minute_windows,
     platform_latency,
     signal_latency,
 )
@@ -19,8 +22,11 @@ from benchmarks.measurement import console, machine
 
 NAMES = (
     "dollar_aggregation",
+    "market_analysis",
+    "level_outcomes",
     "book_throughput",
     "signal_latency",
+    "minute_windows",
     "day_run",
     "back_fill",
     "platform_latency",
@@ -43,10 +49,16 @@ def main(words: Sequence[str] | None = None) -> None:
     out.print(machine())
     if "dollar_aggregation" in wanted:
         dollar_aggregation.main(out)
+    if "market_analysis" in wanted:
+        market_analysis.main(out)
+    if "level_outcomes" in wanted:
+        level_outcomes.main(out)
     if "book_throughput" in wanted:
         book_throughput.main(out)
     if "signal_latency" in wanted:
         signal_latency.main(out)
+    if "minute_windows" in wanted:
+        minute_windows.main(out)
     if "day_run" in wanted:
         day_run.main(out)
     if "back_fill" in wanted:

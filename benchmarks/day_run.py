@@ -77,7 +77,7 @@ def day(lake: DuckLake, settings: Settings) -> list[dict[str, Any]]:
     from signal_assets.execution.folds import execution_fold
     from signal_assets.learning.derivations import recent_performance_lesson, regime_derivation, threshold_lesson
     from signal_assets.learning.learned import learn_day
-    from signal_assets.levels.derivations import price_zones, value_area, wave_peaks
+    from signal_assets.levels.derivations import level_outcomes, price_zones, value_area, wave_peaks
     from signal_assets.performance.derivations import alert_derivation, metric_derivation
     from signal_assets.performance.folds import equity_fold, trade_log_fold
     from signal_assets.signals.folds import signal_fold
@@ -104,7 +104,7 @@ def day(lake: DuckLake, settings: Settings) -> list[dict[str, Any]]:
         made = declare(settings)
         note(asset_name(made.table), lambda: [learn_day(lake, made, group, instruments, day=date, run_id="day")])
 
-    for declare in (dollar_depth, dollar_trades, wave_peaks, price_zones, value_area):
+    for declare in (dollar_depth, dollar_trades, wave_peaks, price_zones, value_area, level_outcomes):
         window(declare)
     for made in (anomaly_fold(settings), *strategy_folds(settings.strategies), signal_fold(settings)):
         fold(made)
@@ -143,14 +143,15 @@ def measure() -> dict[str, Any]:
         postgres = EmbeddedPostgres(home / "postgres", socket_folder(home, "postgres"))
         try:
             addresses = Addresses(postgres.start(), "redis://unused", "redis://unused", str(home / "lake"), home)
-            _in_a_process("fill", addresses)
-            return _in_a_process("day", addresses)
+            in_a_process("benchmarks.day_run", "fill", addresses)
+            return in_a_process("benchmarks.day_run", "day", addresses)
         finally:
             postgres.stop()
 
 
-def _in_a_process(part: str, addresses: Addresses) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.day_run", "--part", part]
+def in_a_process(module: str, part: str, addresses: Addresses) -> dict[str, Any]:
+    """What a process of its own prints at its end, doing one part of a measurement."""
+    command = [sys.executable, "-m", module, "--part", part]
     answer = subprocess.run(command, env={**os.environ, **addresses.environment()}, capture_output=True, text=True)
     if answer.returncode:
         raise RuntimeError(f"{part} ended with {answer.returncode}: {answer.stderr[-2000:]}")

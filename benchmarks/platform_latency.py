@@ -42,7 +42,8 @@ WATCH_SECONDS: Final = 0.02
 VENUE: Final = ("--seed", "7", "--start", "now", "--speed", "1")
 RAW: Final = "market/features"
 PEAKS: Final = ("levels/wave_peaks", "levels/price_zones")
-CHAIN: Final = ("aggregates/dollar_depth", "aggregates/dollar_trades", *PEAKS, "levels/value_area")
+AGGREGATES: Final = ("aggregates/dollar_depth", "aggregates/dollar_trades")
+CHAIN: Final = (*AGGREGATES, *PEAKS, "levels/value_area", "levels/level_outcomes")
 ROWS: Final = (  # what is timed, the assets that must all be there, the goals of section 22
     ("raw row", (RAW,), 5, 9),
     ("peaks and zones", PEAKS, 8, 14),

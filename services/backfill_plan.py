@@ -4,7 +4,7 @@ Belongs here: pieces and their order, from the asset graph alone. Does not belon
 (``backfills``).
 
 Window tables of different days do not depend on each other, so each stretch of days is a run of its own, for as many
-workers as there are. Tables that look back at other days of window tables are a second tier: they wait for those days.
+workers as there are. Tables that look back at other days of window tables are a further tier: they wait for those days.
 Everything that has a memory, and what is made of that, follows day by day in order.
 """
 

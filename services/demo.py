@@ -28,7 +28,7 @@ from services.summary import Planted, Summary, market_minutes, summarize
 from signal_assets.anomalies.day_pictures import anomaly_pictures
 from signal_assets.derivation import asset_name, watermark_of
 from signal_assets.event_time import iso
-from signal_assets.levels.day_pictures import profile_pictures
+from signal_assets.levels.day_pictures import heat_map_pictures, profile_pictures
 from signal_assets.performance.day_pictures import equity_pictures, price_pictures
 from signal_assets.stage_tables import TABLES
 from signal_assets.window import Window
@@ -105,7 +105,11 @@ def run_demo(home: Path, *, seed: int, report_path: Path, report: Callable[[str]
                     equity=equity_pictures(lake, settings, CLOSED),
                 )
                 runs.wait_for_forward(NEWEST)
-                pictures = replace(pictures, profiles=profile_pictures(lake, settings, NEWEST, keys))
+                pictures = replace(
+                    pictures,
+                    profiles=profile_pictures(lake, settings, NEWEST, keys),
+                    heat_maps=heat_map_pictures(lake, settings, NEWEST, keys[:1]),
+                )
                 runs.wait_for(learned)
                 report("counting")
                 summary = summarize(lake, settings, Planted.read([truth]))

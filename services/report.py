@@ -17,6 +17,7 @@ from services.text_tables import (
     execution_table,
     failure_table,
     lake_table,
+    level_score_table,
     peak_table,
     record_table,
     signal_table,
@@ -74,6 +75,7 @@ class Pictures:
 
     prices: Sequence[Picture] = ()
     profiles: Sequence[Picture] = ()
+    heat_maps: Sequence[Picture] = ()
     anomalies: Sequence[Picture] = ()
     equity: Sequence[Picture] = ()
 
@@ -132,9 +134,15 @@ def _sections(report: Report) -> list[_Section]:
         _Section(
             "levels",
             "Levels",
-            "Where volume traded and where it rests, at the newest minute: peaks, the zones they form, the value area.",
-            _pictures(pictures.profiles, "pairs")
-            + _tables(peak_table(summary.peaks), zone_table(summary.zones), wall_table(summary.walls)),
+            "Where volume traded and where it rests, over price and time and at the newest minute: peaks, the zones "
+            "they form, the value area. A zone is worth something if price bounces off it more often than off random "
+            "levels of the same side, width and distance.",
+            _pictures(pictures.heat_maps)
+            + _pictures(pictures.profiles, "pairs")
+            + _tables(
+                *(peak_table(summary.peaks), zone_table(summary.zones), wall_table(summary.walls)),
+                level_score_table(summary.level_scores),
+            ),
         ),
         _Section(
             "anomalies",

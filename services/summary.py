@@ -35,7 +35,9 @@ from signal_assets.derivation import asset_name
 from signal_assets.event_time import MINUTE, iso
 from signal_assets.execution.tables import TABLES as EXECUTION
 from signal_assets.fixed_point import SCALE, parse_fixed
-from signal_assets.levels.tables import PRICE_ZONES, WAVE_PEAKS
+from signal_assets.levels.level_outcomes import OutcomeParameters
+from signal_assets.levels.outcome_score import LevelScore, score_levels
+from signal_assets.levels.tables import LEVEL_OUTCOMES, PRICE_ZONES, WAVE_PEAKS
 from signal_assets.market.tables import FEATURES
 from signal_assets.performance.tables import DAILY_EQUITY, EQUITY
 from signal_assets.stage_tables import TABLES
@@ -85,6 +87,7 @@ class Summary:
     peaks: Mapping[str, Sequence[Mapping[str, Any]]]
     zones: Mapping[str, Sequence[Mapping[str, Any]]]
     walls: Sequence[Wall]
+    level_scores: Sequence[LevelScore]
     anomalies: AnomalyOutcome
     signals: Sequence[SignalCounts]
     failures: Sequence[FailureCount]
@@ -117,6 +120,7 @@ def summarize(lake: DuckLake, settings: Settings, planted: Planted) -> Summary:
         peaks=strongest_peaks(lake, settings),
         zones=strongest_zones(lake, settings),
         walls=find_walls(lake, settings, planted.walls),
+        level_scores=level_scores(lake),
         anomalies=anomaly_outcome(lake, settings, planted.anomalies),
         signals=signal_counts(lake),
         failures=failure_counts(lake),
@@ -189,6 +193,11 @@ def strongest_zones(lake: Lake, settings: Settings, count: int = TOP) -> dict[st
             for row in top.to_dict("records")
         ]
     return found
+
+
+def level_scores(lake: Lake) -> list[LevelScore]:
+    """Outcomes of the zones of every instrument and profile, beside random levels."""
+    return score_levels(lake.read(LEVEL_OUTCOMES), OutcomeParameters().horizon)
 
 
 def find_walls(lake: Lake, settings: Settings, walls: Sequence[Mapping[str, Any]]) -> list[Wall]:

@@ -21,6 +21,7 @@ from services.outcome import (
 from services.summary import Summary, TableSummary, Wall
 from signal_assets.event_time import iso
 from signal_assets.fixed_point import SCALE
+from signal_assets.levels.outcome_score import LevelScore
 
 NOTHING = "–"
 """Where there is no number."""
@@ -53,6 +54,7 @@ def text_tables(summary: Summary) -> list[TextTable]:
         peak_table(summary.peaks),
         zone_table(summary.zones),
         wall_table(summary.walls),
+        level_score_table(summary.level_scores),
         alert_table(summary.anomalies),
         truth_table(summary.anomalies),
         signal_table(summary.signals),
@@ -133,6 +135,31 @@ def wall_table(walls: Sequence[Wall]) -> TextTable:
     ]
     heads = ("instrument", "side", "#price", "#quantity", "from", "to", "", "#minutes with a peak")
     return TextTable(f"Planted walls: {found} found, {len(walls) - found} missed", heads, rows)
+
+
+def level_score_table(scores: Sequence[LevelScore]) -> TextTable:
+    """Zones against random levels of the same side, width and distance."""
+    rows = [
+        (
+            score.instrument,
+            score.profile,
+            f"{score.zones:,}",
+            str(score.blocks),
+            number(score.touched, ".0%"),
+            number(score.random_touched, ".0%"),
+            number(score.bounced, ".1%"),
+            number(score.random_bounced, ".1%"),
+            _points(score.difference),
+            NOTHING if math.isnan(score.low) else f"{_points(score.low)} … {_points(score.high)}",
+            score.verdict,
+        )
+        for score in scores
+    ]
+    heads = (
+        *("instrument", "profile", "#zones", "#hours", "#touched", "#random", "#bounced of decided", "#random"),
+        *("#points", "#95 % interval", "verdict"),
+    )
+    return TextTable("Zones against random levels", heads, rows)
 
 
 def alert_table(outcome: AnomalyOutcome) -> TextTable:
@@ -229,6 +256,11 @@ def threshold_table(changes: Sequence[ThresholdChange]) -> TextTable:
     ]
     heads = ("group", "threshold", "#first day", "#newest", "newest in force from", "#signals", "#confident")
     return TextTable("Thresholds before and after", heads, rows)
+
+
+def _points(share: float) -> str:
+    """A difference of shares in percentage points; none is +0.0, whatever rounding left of it."""
+    return number(round(100 * share, 1) + 0.0, "+.1f")
 
 
 def _time(time: int | None) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from signal_assets.aggregates.instrument_rows import instrument_rows, integers, text
 from signal_assets.aggregates.tables import DOLLAR_DEPTH
 from signal_assets.compiled import compiled
-from signal_assets.fixed_point import FixedPointError
+from signal_assets.fixed_point import MAXIMUM, FixedPointError
 from signal_assets.instrument import Instrument
 from signal_assets.window import Window
 
@@ -89,7 +89,8 @@ def sum_by_bucket(price: Integers, quantity: Integers, bucket_size: int) -> tupl
     """
     number, total, levels, status = bucket_sums(price, quantity, bucket_size)
     if status == NEGATIVE_QUANTITY:
-        raise FixedPointError("a level's quantity is negative")
+        where = int(np.flatnonzero(quantity < 0)[0])
+        raise FixedPointError(f"a level's quantity is negative: quantity[{where}] is {quantity[where]}")
     if status == BEYOND_INT64:
         raise FixedPointError("the quantity of a bucket is beyond int64 units of 1e-8")
     return number, total, levels
@@ -124,19 +125,41 @@ def aggregate_depth(price: ArrayLike, quantity: ArrayLike, bucket_size: int) -> 
     >>> (bucket // one).tolist(), quantity.tolist(), levels.tolist()
     ([100, 101], [4, 2], [2, 1])
     """
-    if bucket_size <= 0:
-        raise ValueError(f"bucket_size must be positive, not {bucket_size}")
-    prices, quantities = _integers(price, "price"), _integers(quantity, "quantity")
+    size = checked_bucket_size(bucket_size)
+    prices, quantities = integer_array(price, "price"), integer_array(quantity, "quantity")
     if prices.shape != quantities.shape:
         raise ValueError(f"{prices.size} prices and {quantities.size} quantities")
-    number, total, levels = sum_by_bucket(prices, quantities, bucket_size)
-    return number * bucket_size, total, levels
+    number, total, levels = sum_by_bucket(prices, quantities, size)
+    return number * size, total, levels
 
 
-def _integers(values: ArrayLike, name: str) -> Integers:
+def checked_bucket_size(bucket_size: object) -> int:
+    """The width of a bucket in units of 1e-8, if it can be one.
+
+    Raises
+    ------
+    ValueError
+        If it is no positive integer.
+    """
+    if isinstance(bucket_size, bool) or not isinstance(bucket_size, int | np.integer) or bucket_size <= 0:
+        raise ValueError(f"bucket_size must be a positive integer in units of 1e-8, not {bucket_size!r}")
+    return int(bucket_size)
+
+
+def integer_array(values: ArrayLike, name: str) -> Integers:
+    """Values as a one-dimensional int64 array.
+
+    Raises
+    ------
+    ValueError
+        If they are something else, named by ``name``.
+    """
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(f"{name} must be a one-dimensional array of integers in units of 1e-8")
+        found = f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"{name} must be a one-dimensional array of integers in units of 1e-8, not {found}")
+    if array.size and array.dtype.kind == "u" and int(array.max()) > MAXIMUM:
+        raise FixedPointError(f"{name} is beyond int64 units of 1e-8")
     return array.astype(np.int64, copy=False)
 
 

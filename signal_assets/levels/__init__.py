@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from signal_assets.aggregates.dollar_depth import aggregate_depth
+    from signal_assets.levels.analysis_input import BookSnapshot, MinuteTrades
+    from signal_assets.levels.market_analysis import EnhancedAnalysis, LegacyAnalysis, analyze_market
     from signal_assets.levels.parameters import LevelParameters
     from signal_assets.levels.price_zones import Clusters, cluster_peaks
     from signal_assets.levels.profile import Profile, depth_profile, trade_profile
@@ -21,12 +23,17 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "BookSnapshot",
     "Clusters",
+    "EnhancedAnalysis",
+    "LegacyAnalysis",
     "LevelParameters",
+    "MinuteTrades",
     "Profile",
     "ValueArea",
     "WavePeak",
     "aggregate_depth",
+    "analyze_market",
     "cluster_peaks",
     "depth_profile",
     "detect_combined_peaks",
@@ -37,6 +44,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "BookSnapshot": "levels.analysis_input",
+    "EnhancedAnalysis": "levels.market_analysis",
+    "LegacyAnalysis": "levels.market_analysis",
+    "MinuteTrades": "levels.analysis_input",
+    "analyze_market": "levels.market_analysis",
     "Clusters": "levels.price_zones",
     "LevelParameters": "levels.parameters",
     "Profile": "levels.profile",

@@ -1,4 +1,4 @@
-"""How peaks, zones and value areas follow from the aggregates, on the minute grid."""
+"""How peaks, zones, value areas and what became of zones follow from the aggregates, on the minute grid."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,13 +7,17 @@ from resources.settings import Settings
 from signal_assets.aggregates.tables import DOLLAR_DEPTH, DOLLAR_TRADES
 from signal_assets.derivation import Derivation, Input
 from signal_assets.event_time import HOUR, MINUTE
+from signal_assets.levels.level_outcomes import OutcomeParameters
+from signal_assets.levels.outcome_rows import level_outcome_rows
 from signal_assets.levels.parameters import LevelParameters
-from signal_assets.levels.tables import PRICE_ZONES, VALUE_AREA, WAVE_PEAKS
+from signal_assets.levels.tables import LEVEL_OUTCOMES, PRICE_ZONES, VALUE_AREA, WAVE_PEAKS
 from signal_assets.levels.window_kernels import price_zone_rows, value_area_rows, wave_peak_rows
 from signal_assets.market.tables import FEATURES
 
 BEST_PRICES: Final = Input(FEATURES, MINUTE, ("instrument", "time", "best_bid", "best_ask"))
 """Tells whether the feed lived in the minute before a grid point, and where the market stood."""
+
+ZONE_COLUMNS: Final = ("instrument", "time", "profile", "low", "high", "side", "confidence")
 
 
 def level_parameters(settings: Settings) -> dict[str, LevelParameters]:
@@ -87,6 +91,23 @@ def value_area(settings: Settings) -> Derivation:
         inputs=(Input(DOLLAR_TRADES, _longest(parameters)), BEST_PRICES),
         kernel=lambda window, instruments, inputs: value_area_rows(
             window, instruments, inputs[DOLLAR_TRADES.name], inputs[FEATURES.name], parameters
+        ),
+        grid=MINUTE,
+    )
+
+
+def level_outcomes(settings: Settings) -> Derivation:
+    """What became of zones, and of random levels beside them."""
+    del settings
+    parameters = OutcomeParameters()
+    return Derivation(
+        table=LEVEL_OUTCOMES,
+        inputs=(
+            Input(PRICE_ZONES, parameters.horizon, ZONE_COLUMNS),
+            Input(FEATURES, parameters.look_back, BEST_PRICES.columns),
+        ),
+        kernel=lambda window, instruments, inputs: level_outcome_rows(
+            window, instruments, inputs[PRICE_ZONES.name], inputs[FEATURES.name], parameters
         ),
         grid=MINUTE,
     )

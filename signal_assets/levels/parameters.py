@@ -22,6 +22,8 @@ class LevelParameters:
         Volume peaks: least multiple of the neighbours' mean, least volume.
     zone_tolerance_buckets : int
         Peaks not further apart than this belong to one zone.
+    min_order_volume_threshold, support_resistance_threshold : float
+        Levels in legacy form: least quantity of an order, base units, and least share of its side's largest.
 
     Raises
     ------
@@ -36,11 +38,16 @@ class LevelParameters:
     min_relative_volume: float = 2.0
     min_absolute_volume: float = 10.0
     zone_tolerance_buckets: int = 5
+    min_order_volume_threshold: float = 0.01
+    support_resistance_threshold: float = 0.1
 
     def __post_init__(self) -> None:
         if self.look_back < MINUTE:
             raise ValueError(f"look_back must be at least a minute, not {self.look_back} µs")
-        for name in ("min_peak_volume", "min_relative_volume", "min_absolute_volume", "zone_tolerance_buckets"):
+        for name in (
+            *("min_peak_volume", "min_relative_volume", "min_absolute_volume", "zone_tolerance_buckets"),
+            *("min_order_volume_threshold", "support_resistance_threshold"),
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         if not 0 <= self.min_peak_confidence <= 1:

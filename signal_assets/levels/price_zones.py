@@ -49,14 +49,17 @@ def cluster_peaks(bucket: Integers, confidence: Reals, tolerance: int) -> Cluste
     """
     if len(bucket) == 0:
         return Clusters(bucket, bucket, confidence)
-    starts = np.flatnonzero(np.r_[True, np.diff(bucket) > tolerance])
-    ends = np.r_[starts[1:], len(bucket)] - 1
+    begins = np.ones(len(bucket), bool)
+    np.greater(bucket[1:] - bucket[:-1], tolerance, out=begins[1:])
+    starts = np.flatnonzero(begins)
+    ends = np.append(starts[1:], len(bucket)) - 1
     return Clusters(bucket[starts], bucket[ends], np.maximum.reduceat(confidence, starts))
 
 
 def zone_volumes(profile: Profile, zones: Clusters) -> Integers:
     """Volume of all buckets of each zone, units of 1e-8."""
-    running = np.r_[0, np.cumsum(profile.volume)]
+    running = np.zeros(len(profile) + 1, np.int64)
+    np.cumsum(profile.volume, out=running[1:])
     first = np.searchsorted(profile.bucket, zones.low, side="left")
     last = np.searchsorted(profile.bucket, zones.high, side="right")
     return np.asarray(running[last] - running[first], dtype=np.int64)
@@ -110,6 +113,34 @@ def count_entries(
                         if minute == oldest or stamp[minute - 1] < marked:
                             entries[zone] += 1
                     row += 1
+    return entries
+
+
+@compiled(takes="integers, integers, integers, integers", returns="own integers")
+def count_touches(minute: Integers, price: Integers, low: Integers, high: Integers) -> Integers:
+    """Touches of each zone by all rows at once, as :class:`Touches` counts them over a look-back (compiled).
+
+    Parameters
+    ----------
+    minute, price
+        Rows in the order of minute and price.
+    low, high
+        Edges of the zones, ascending and apart from each other; the upper one outside.
+    """
+    entries = np.zeros(low.size, np.int64)
+    newest = np.full(low.size, -2, np.int64)
+    ordinal = -1
+    zone = 0
+    for row in range(minute.size):
+        if row == 0 or minute[row] != minute[row - 1]:
+            ordinal += 1
+            zone = np.searchsorted(high, price[row], side="right")
+        while zone < low.size and high[zone] <= price[row]:
+            zone += 1
+        if zone < low.size and low[zone] <= price[row] and newest[zone] != ordinal:
+            if newest[zone] != ordinal - 1 or ordinal == 0:
+                entries[zone] += 1
+            newest[zone] = ordinal
     return entries
 
 

@@ -67,4 +67,31 @@ VALUE_AREA: Final = Table(
     time="time",
 )
 
-TABLES: Final = (WAVE_PEAKS, PRICE_ZONES, VALUE_AREA)
+LEVEL_OUTCOMES: Final = Table(
+    name="levels.level_outcomes",
+    description="What became of zones: touched, bounced or broke, beside random levels of the same distance and side.",
+    columns=(
+        INSTRUMENT,
+        Column("time", ColumnType.TIME, "Point of the minute grid by which the outcome was settled", "µs UTC"),
+        Column("level_time", ColumnType.TIME, "When the level stood", "µs UTC"),
+        PROFILE,
+        Column(
+            "zone_low", ColumnType.PRICE, "Lower edge of the zone, or of the zone it was drawn for", "quote currency"
+        ),
+        Column("draw", ColumnType.COUNT, "0: the zone itself; from 1 on: random levels drawn for it"),
+        Column("side", ColumnType.TEXT, "support or resistance"),
+        Column("low", ColumnType.PRICE, "Lower edge of the level", "quote currency"),
+        Column("high", ColumnType.PRICE, "Upper edge of the level", "quote currency"),
+        Column("confidence", ColumnType.REAL, "Confidence of the zone", "0…1"),
+        Column("average_range", ColumnType.PRICE, "Mean true range of the minutes before the moment", "quote currency"),
+        Column("distance", ColumnType.REAL, "From the mid price to the level's near edge", "average ranges"),
+        Column("outcome", ColumnType.TEXT, "bounced, broke, undecided, untouched or unseen"),
+        Column("seconds_to_touch", ColumnType.REAL, "From the moment to the first touch; NaN without one", "s"),
+        Column("seconds_to_outcome", ColumnType.REAL, "From the moment to what settled it", "s"),
+    ),
+    key=("instrument", "time", "level_time", "profile", "zone_low", "draw"),
+    kind="resolved",
+    time="time",
+)
+
+TABLES: Final = (WAVE_PEAKS, PRICE_ZONES, VALUE_AREA, LEVEL_OUTCOMES)

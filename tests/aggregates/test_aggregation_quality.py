@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signal_assets.aggregates.aggregation_quality import AggregationQuality, aggregation_quality, depth_quality
+from signal_assets.aggregates.aggregation_quality import (
+    AggregationQuality,
+    aggregation_quality,
+    depth_quality,
+    exact_sums,
+    limb_sums,
+)
 from signal_assets.aggregates.dollar_depth import aggregate_depth, dollar_depth_rows
 from signal_assets.event_time import MINUTE
 from signal_assets.fixed_point import SCALE
@@ -24,6 +30,18 @@ def test_price_accuracy_loss_is_the_weighted_mean_distance_from_the_floor(levels
     assert quality.price_accuracy_loss == pytest.approx(float(distance), rel=1e-15)
     assert quality.volume_is_preserved
     assert quality.compression_ratio == len(levels) / len({p // SCALE for p, _ in levels})
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1)), max_size=30),
+    st.one_of(st.integers(1, 2**62), st.sampled_from([SCALE, 10**10])),
+)
+def test_sums_beyond_int64_are_those_of_python_integers(levels, bucket_size):
+    price, quantity = np.array(levels, dtype=np.int64).reshape(-1, 2).T
+    expected = (sum(q for _, q in levels), sum(q * (p % bucket_size) for p, q in levels))
+    assert exact_sums(price, quantity, bucket_size) == expected
+    interpreted = limb_sums.py_func(price, quantity, bucket_size)
+    np.testing.assert_array_equal(limb_sums(price, quantity, bucket_size), interpreted)
 
 
 def test_a_loss_of_one_unit_in_ten_billion_coins_is_seen():

@@ -68,7 +68,10 @@ def test_read_only_and_strided_arrays_are_taken():
         ([1, 1, 10**15, 10**15], [1, 1, 2**62, 2**62], 1, "beyond int64"),
         ([1.5], [1], 1, "integers"),
         ([1, 2], [1], 1, "2 prices and 1 quantities"),
-        ([1], [1], 0, "bucket_size must be positive"),
+        ([1], [1], 0, "bucket_size must be a positive integer in units of 1e-8, not 0"),
+        ([1], [1], 1.5, "bucket_size must be a positive integer in units of 1e-8, not 1.5"),
+        ([1, 2, 3], [1, 2, -3], 1, r"negative: quantity\[2\] is -3"),
+        (np.array([2**63], np.uint64), [1], 1, "price is beyond int64"),
         ([[1]], [[1]], 1, "one-dimensional"),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_day_is_taken_in_asked_about_and_recomputed(
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "done")
     (head,) = [line for line in result.stdout.splitlines() if line.startswith("back-fill ")]
     assert set(head.partition(": ")[2].split(", ")) == {
-        *("1 day", "levels/wave_peaks", "levels/price_zones", "levels/value_area")
+        *("1 day", "levels/wave_peaks", "levels/price_zones", "levels/value_area", "levels/level_outcomes")
     }
     (again,) = ask(signals, home, snapshots)
     assert int(str(again["n"])) > int(str(written["n"]))

@@ -212,9 +212,12 @@ def test_a_day_run_takes_late_rows_in_and_its_checks_pass(location: Location) ->
     } <= set(evaluations)
     failed = [name for name, item in evaluations.items() if not item.passed]
     assert failed == []
-    picture = result.asset_materializations_for_node("levels_price_zones")[0].metadata[f"picture_trades_{KEY}"].value
-    assert picture.startswith("![BTCFDUSD.BINANCE: profile of trades")
-    assert len(picture) > 10_000  # a PNG, inlined
+    metadata = result.asset_materializations_for_node("levels_price_zones")[0].metadata
+    titles = {f"trades_{KEY}": f"{KEY}: profile of trades", f"heat_depth_{KEY}": f"{KEY} on 2024-08-08: resting orders"}
+    for name, title in titles.items():
+        picture = metadata[f"picture_{name}"].value
+        assert picture.startswith(f"![{title}")
+        assert len(picture) > 10_000  # a PNG, inlined
 
 
 @pytest.mark.slow

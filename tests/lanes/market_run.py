@@ -27,7 +27,7 @@ from signal_assets.fold import Fold, WarmMachines, forward_fold, recompute_day_f
 from signal_assets.instrument import Instrument
 from signal_assets.learning.derivations import recent_performance_lesson, regime_derivation, threshold_lesson
 from signal_assets.learning.learned import Lesson, learn_day
-from signal_assets.levels.derivations import price_zones, value_area, wave_peaks
+from signal_assets.levels.derivations import level_outcomes, price_zones, value_area, wave_peaks
 from signal_assets.market.ingest import ResumePoint, SnapshotRequest, VenueIngest
 from signal_assets.market.ingest_protocol import Row
 from signal_assets.market.messages import DepthSnapshot
@@ -63,7 +63,8 @@ FOLDED = tuple(
 
 def derivations(settings: Settings) -> list[Derivation]:
     """Every window table that raw data leads to, in the order in which they follow from each other."""
-    return [declare(settings) for declare in (dollar_depth, dollar_trades, wave_peaks, price_zones, value_area)]
+    declared = (dollar_depth, dollar_trades, wave_peaks, price_zones, value_area, level_outcomes)
+    return [declare(settings) for declare in declared]
 
 
 def folds(settings: Settings) -> list[Fold]:

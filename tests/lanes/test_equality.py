@@ -43,6 +43,7 @@ MINIMA_OF_THE_RECORDING = {
     "levels.wave_peaks": 1_000,
     "levels.price_zones": 500,
     "levels.value_area": 20,
+    "levels.level_outcomes": 50,
 }
 MINIMA_OF_THREE_DAYS = {
     "market.trades": 20_000,
@@ -54,6 +55,7 @@ MINIMA_OF_THREE_DAYS = {
     "levels.wave_peaks": 50_000,
     "levels.price_zones": 20_000,
     "levels.value_area": 10_000,
+    "levels.level_outcomes": 30_000,
 }
 
 

@@ -30,22 +30,26 @@ def names(piece: Piece) -> set[str]:
     return {"/".join(key.path) for key in piece.assets}
 
 
-def test_window_tables_by_day_in_two_tiers(graph: object) -> None:
+def test_window_tables_by_day_in_three_tiers(graph: object) -> None:
     pieces = plan(graph, of_stages(graph, "aggregates", "levels"), DAYS)
     assert [piece.name for piece in pieces] == [
         *(f"windows 1 of {day}" for day in DAYS),
         *(f"windows 2 of {day}" for day in DAYS),
+        *(f"windows 3 of {day}" for day in DAYS),
     ]
     assert all(names(piece) == {"aggregates/dollar_depth", "aggregates/dollar_trades"} for piece in pieces[:4])
     assert all(not piece.needs for piece in pieces[:4])
     assert names(pieces[4]) == {"levels/wave_peaks", "levels/price_zones", "levels/value_area"}
     assert pieces[6].needs == {f"windows 1 of {day}" for day in DAYS[:3]}
+    # Outcomes of levels look back at the zones of the evening before.
+    assert names(pieces[8]) == {"levels/level_outcomes"}
+    assert pieces[9].needs == {f"windows {tier} of {day}" for tier in (1, 2) for day in DAYS[:2]}
 
 
 def test_folds_follow_day_by_day_behind_the_windows_of_their_day(graph: object) -> None:
     stages = ("aggregates", "levels", "anomalies", "strategies", "signals", "execution", "performance", "learning")
     pieces = {piece.name: piece for piece in plan(graph, of_stages(graph, *stages), DAYS)}
-    assert len(pieces) == 12
+    assert len(pieces) == 16
     for before, day in zip([None, *DAYS], DAYS, strict=False):
         piece = pieces[f"folds of {day}"]
         assert f"windows 2 of {day}" in piece.needs
@@ -56,9 +60,10 @@ def test_folds_follow_day_by_day_behind_the_windows_of_their_day(graph: object) 
     assert "learning/regimes" in names(pieces[f"windows 1 of {DAYS[0]}"])  # made of raw rows alone
 
 
-def test_levels_alone_wait_for_nothing(graph: object) -> None:
+def test_levels_alone_wait_for_nothing_but_levels(graph: object) -> None:
     pieces = plan(graph, of_stages(graph, "levels"), DAYS)
-    assert [piece.needs for piece in pieces] == [frozenset()] * 4
+    assert [piece.needs for piece in pieces[:4]] == [frozenset()] * 4
+    assert [len(piece.needs) for piece in pieces[4:]] == [1, 2, 3, 4]
 
 
 def test_a_long_back_fill_has_longer_stretches_and_every_day_once(graph: object) -> None:

@@ -17,6 +17,7 @@ from services.summary import Summary, TableSummary, Wall
 from signal_assets.anomalies.truth_score import TruthScore
 from signal_assets.event_time import DAY, MINUTE
 from signal_assets.fixed_point import SCALE
+from signal_assets.levels.outcome_score import LevelScore
 
 BTC = "BTCFDUSD.BINANCE"
 MIDNIGHT = 20_000 * DAY  # 2024-10-04
@@ -35,6 +36,10 @@ SUMMARY = Summary(
     walls=[
         Wall(BTC, "bid", 61_000 * SCALE, 5 * SCALE, MIDNIGHT, MIDNIGHT + MINUTE, 4, 3),
         Wall(BTC, "ask", 62_000 * SCALE, 5 * SCALE, MIDNIGHT, MIDNIGHT + MINUTE, 4, 0),
+    ],
+    level_scores=[
+        LevelScore(BTC, "depth", 24, 900, 200, 0.5, 0.4, 0.6, 0.5, 0.1, 0.025, 0.175),
+        LevelScore(BTC, "trades", 1, 2, 0, 0.0, 0.25, *[math.nan] * 5),
     ],
     anomalies=AnomalyOutcome(
         anomalies=1_500,

@@ -9,6 +9,7 @@ from tests.services.summaries import SUMMARY, summary
 PICTURES = Pictures(
     prices=[Picture("price", "BTC: price & zones", b"\x89PNG1")],
     profiles=[Picture("trades", 'profile of "trades"', b"\x89PNG2")],
+    heat_maps=[Picture("heat", "resting orders", b"\x89PNG5")],
     anomalies=[Picture("series", "a series", b"\x89PNG3")],
     equity=[Picture("equity", "equity and drawdown", b"\x89PNG4")],
 )
@@ -56,7 +57,7 @@ def test_a_section_without_anything_is_left_out() -> None:
 def test_pictures_are_inside_and_say_what_they_show(page: Page) -> None:
     images = page.of("img")
     assert [image["alt"] for image in images] == [
-        *("BTC: price & zones", 'profile of "trades"', "a series", "equity and drawdown")
+        *("BTC: price & zones", "resting orders", 'profile of "trades"', "a series", "equity and drawdown")
     ]
     assert all(str(image["src"]).startswith("data:image/png;base64,") for image in images)
 

@@ -3,6 +3,7 @@ from services.text_tables import (
     alert_table,
     execution_table,
     lake_table,
+    level_score_table,
     record_table,
     signal_table,
     text_tables,
@@ -18,6 +19,7 @@ def test_tables_come_in_the_order_in_which_data_flows():
         "Strongest peaks",
         "Strongest zones",
         "Planted walls",
+        "Zones against random levels",
         "Alerts",
         "Alerts against planted anomalies",
         "Signals by status",
@@ -33,7 +35,7 @@ def test_tables_come_in_the_order_in_which_data_flows():
 def test_what_has_no_rows_is_left_out():
     without = summary(walls=[], failures=[], anomalies=AnomalyOutcome(0, 0, {}))
     titles = [table.title for table in text_tables(without)]
-    assert len(titles) == 7
+    assert len(titles) == 8
     assert not any("planted" in title.lower() or title == "Failures" for title in titles)
 
 
@@ -42,6 +44,12 @@ def test_what_is_not_there_is_a_dash():
         ("market.trades", "1,234", "2024-10-04T00:00:00Z", "2024-10-04T00:01:00Z", "7"),
         ("market.feed_gaps", "0", "–", "–", "–"),
     ]
+
+
+def test_a_score_says_its_interval_and_what_may_be_said():
+    better, few = level_score_table(SUMMARY.level_scores).rows
+    assert better[2:] == ("900", "24", "50%", "40%", "60.0%", "50.0%", "+10.0", "+2.5 … +17.5", "better than chance")
+    assert few[4:] == ("0%", "25%", "–", "–", "–", "–", "too few to tell")
 
 
 def test_recall_precision_and_delay_stand_in_the_title():

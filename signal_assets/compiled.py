@@ -22,6 +22,8 @@ KINDS: Final[dict[str, Any]] = {
     "own integers": types.Array(types.int64, 1, "C"),
     "own reals": types.Array(types.float64, 1, "C"),
     "own real rows": types.Array(types.float64, 2, "C"),
+    "own integer rows": types.Array(types.int64, 2, "C"),
+    "text": types.Bytes(types.uint8, 1, "C"),
 }
 
 

@@ -353,9 +353,9 @@ class InstrumentIngest:
         book = self.book
         if book.crossed:
             self.crossed += 1
-            self._note("crossed_book", time, f"bid {book.bid_prices[-1]} ask {book.ask_prices[0]}")
+            self._note("crossed_book", time, f"bid {book.best[0]} ask {book.best[2]}")
         else:
-            self._note("empty_side", time, f"{len(book.bid_prices)} bids, {len(book.ask_prices)} asks")
+            self._note("empty_side", time, f"{len(book.bids)} bids, {len(book.asks)} asks")
         self._lose_sync(time - 1, "crossed" if book.crossed else "sequence")
 
     def _compare_before(self, update: DepthUpdate) -> None:

@@ -43,8 +43,8 @@ def test_levels_equal_plain_dictionaries(
             side.update(change)
             for price in [price for price, quantity in side.items() if not quantity]:
                 del side[price]
-        assert book.bids == bids
-        assert book.asks == asks
+        assert dict(book.bids) == bids
+        assert dict(book.asks) == asks
         assert book.best_bid == (max(bids.items()) if bids else None)
         assert book.best_ask == (min(asks.items()) if asks else None)
         assert book.crossed == bool(bids and asks and max(bids) >= min(asks))
@@ -104,7 +104,7 @@ def test_futures_diffs_chain_on_the_previous_final_id() -> None:
     # ids of futures diffs need not touch: only `pu` counts
     assert book.apply_update(update(20, 25, [(97, 3)], previous=14))
     assert not book.apply_update(update(20, 25, [(97, 9)], previous=14))
-    assert book.bids[97] == 3
+    assert dict(book.bids)[97] == 3
     with pytest.raises(SequenceGapError):
         book.apply_update(update(26, 30, previous=24))
 
@@ -152,7 +152,7 @@ def test_snapshot_sets_coverage_and_forgets_the_old_book() -> None:
     assert book.coverage == (98, 103)
     book.apply_snapshot(snapshot(20, bids=((97, 1),)))
     assert book.coverage == (97, 103)
-    assert book.bids == {97: 1}
+    assert dict(book.bids) == {97: 1}
 
 
 def test_reconcile_repairs_inside_the_range_and_keeps_what_is_outside() -> None:
@@ -161,9 +161,9 @@ def test_reconcile_repairs_inside_the_range_and_keeps_what_is_outside() -> None:
     differences = book.reconcile(DepthSnapshot("X", 11, [(99, 5), (97, 3)], [(101, 9), (103, 4), (104, 1)]))
     # 98 gone, 97 new; 101 changed, 104 new
     assert differences == 4
-    assert book.bids == {99: 5, 97: 3, 90: 7}
-    assert book.asks == {101: 9, 103: 4, 104: 1, 200: 8}
-    assert book.bid_prices == [90, 97, 99]
+    assert dict(book.bids) == {99: 5, 97: 3, 90: 7}
+    assert dict(book.asks) == {101: 9, 103: 4, 104: 1, 200: 8}
+    assert book.bids.prices.tolist() == [99, 97, 90]
     assert book.coverage == (97, 104)
     assert book.reconcile(DepthSnapshot("X", 11, [(99, 5), (97, 3)], [(101, 9), (103, 4), (104, 1)])) == 0
 
@@ -180,5 +180,5 @@ def test_reconcile_inside_the_next_diff_does_not_count_what_it_touches() -> None
     straddling = update(11, 13, [(99, 7)], [(102, 1)])
     assert book.reconcile(DepthSnapshot("X", 12, [(99, 6), (98, 1)], [(101, 2), (103, 4)]), straddling) == 0
     assert book.apply_update(straddling)
-    assert book.bids == {99: 7, 98: 1}
-    assert book.asks == {101: 2, 102: 1, 103: 4}
+    assert dict(book.bids) == {99: 7, 98: 1}
+    assert dict(book.asks) == {101: 2, 102: 1, 103: 4}

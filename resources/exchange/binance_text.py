@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from signal_assets.compiled import compiled
 
+Numbers = NDArray[np.int64]
+Nine = tuple[int, int, int, int, int, int, int, int, int]
+
 NOT_THIS_FORM: Final = 0
 DEPTH: Final = 1
 FUTURES_DEPTH: Final = 2
@@ -36,7 +39,7 @@ QUOTE, ESCAPE, COMMA, POINT, ZERO, OPEN, CLOSE, END = (ord(sign) for sign in '"\
 FIRST_PRINTABLE, LAST_PRINTABLE = 32, 126
 
 
-def _text(text: str) -> NDArray[np.int64]:
+def _text(text: str) -> Numbers:
     return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int64)
 
 
@@ -58,7 +61,7 @@ SNAPSHOT_BIDS, SNAPSHOT_ASKS = _text(',"bids":'), _text(',"asks":')
 
 
 @compiled("text, integer, integers", "integer")
-def _after(raw, at, expected):  # type: ignore[no-untyped-def]
+def _after(raw: bytes, at: int, expected: Numbers) -> int:
     """Where the text goes on behind ``expected``; -1 where something else stands, or nothing could."""
     if at < 0:
         return -1
@@ -69,7 +72,7 @@ def _after(raw, at, expected):  # type: ignore[no-untyped-def]
 
 
 @compiled("text, integer, integer", "integer, integer")
-def _count(raw, at, longest):  # type: ignore[no-untyped-def]
+def _count(raw: bytes, at: int, longest: int) -> tuple[int, int]:
     """A whole number without leading zeros, and where the text goes on behind it (-1: none is there)."""
     value, start = 0, at
     if at < 0:
@@ -84,7 +87,7 @@ def _count(raw, at, longest):  # type: ignore[no-untyped-def]
 
 
 @compiled("text, integer", "integer, integer")
-def _money(raw, at):  # type: ignore[no-untyped-def]
+def _money(raw: bytes, at: int) -> tuple[int, int]:
     """A quoted decimal number in units of 1e-8, and where the text goes on behind it (-1: none is there)."""
     if at < 0 or raw[at] != QUOTE:
         return 0, -1
@@ -111,7 +114,7 @@ def _money(raw, at):  # type: ignore[no-untyped-def]
 
 
 @compiled("text, integer, own integers, integer", "integer, integer")
-def _levels(raw, at, numbers, used):  # type: ignore[no-untyped-def]
+def _levels(raw: bytes, at: int, numbers: Numbers, used: int) -> tuple[int, int]:
     """A list of levels behind the first ``used`` numbers; how many there are then, and where the text goes on."""
     if at < 0 or raw[at] != OPEN:
         return 0, -1
@@ -138,7 +141,7 @@ def _levels(raw, at, numbers, used):  # type: ignore[no-untyped-def]
 
 
 @compiled("text, integer", "integer")
-def _name_end(raw, at):  # type: ignore[no-untyped-def]
+def _name_end(raw: bytes, at: int) -> int:
     """Where a quoted name of plain characters ends; -1 if it holds any other."""
     if at < 0:
         return -1
@@ -150,21 +153,18 @@ def _name_end(raw, at):  # type: ignore[no-untyped-def]
 
 
 @compiled("text, integer, integer", "flag")
-def _ends(raw, at, closing):  # type: ignore[no-untyped-def]
-    """Whether nothing but ``closing`` braces stands at the end."""
+def _ends(raw: bytes, at: int, closing: int) -> bool:
+    """Whether nothing but ``closing`` braces, one or two, stands at the end."""
     if at < 0 or at + closing != len(raw):
         return False
-    for index in range(at, len(raw)):
-        if raw[index] != END:
-            return False
-    return True
+    return raw[at] == END and raw[len(raw) - 1] == END
 
 
 NINE: Final = "integer, integer, integer, integer, integer, integer, integer, integer, integer"
 
 
 @compiled("text, integer, integer, own integers", NINE)
-def _depth(raw, at, closing, numbers):  # type: ignore[no-untyped-def]
+def _depth(raw: bytes, at: int, closing: int, numbers: Numbers) -> Nine:
     nothing = (0, 0, 0, 0, 0, 0, 0, 0, 0)
     time, at = _count(raw, _after(raw, at, EVENT_TIME), LONGEST_TIME)
     ahead = _after(raw, at, MATCHING_TIME)
@@ -189,7 +189,7 @@ def _depth(raw, at, closing, numbers):  # type: ignore[no-untyped-def]
 
 
 @compiled("text, integer, integer, integer", NINE)
-def _trade(raw, at, closing, kind):  # type: ignore[no-untyped-def]
+def _trade(raw: bytes, at: int, closing: int, kind: int) -> Nine:
     nothing = (0, 0, 0, 0, 0, 0, 0, 0, 0)
     time, at = _count(raw, _after(raw, at, EVENT_TIME), LONGEST_TIME)
     symbol = _after(raw, at, SYMBOL)
@@ -215,7 +215,7 @@ def _trade(raw, at, closing, kind):  # type: ignore[no-untyped-def]
 
 
 @compiled("text, integer, integer", NINE)
-def _ticker(raw, at, closing):  # type: ignore[no-untyped-def]
+def _ticker(raw: bytes, at: int, closing: int) -> Nine:
     number, at = _count(raw, _after(raw, at, TICKER_ID), LONGEST_COUNT)
     symbol = _after(raw, at, SYMBOL)
     symbol_end = _name_end(raw, symbol)
@@ -229,7 +229,7 @@ def _ticker(raw, at, closing):  # type: ignore[no-untyped-def]
 
 
 @compiled("text, own integers", NINE)
-def read_message(raw, numbers):  # type: ignore[no-untyped-def]
+def read_message(raw: bytes, numbers: Numbers) -> Nine:
     """Read one message of a stream, with or without the wrapper of a combined one.
 
     Parameters
@@ -263,7 +263,7 @@ def read_message(raw, numbers):  # type: ignore[no-untyped-def]
 
 
 @compiled("text, own integers", "integer, integer, integer")
-def read_snapshot(raw, numbers):  # type: ignore[no-untyped-def]
+def read_snapshot(raw: bytes, numbers: Numbers) -> tuple[int, int, int]:
     """Read the answer of ``/depth``, spot or futures.
 
     Parameters
@@ -290,6 +290,6 @@ def read_snapshot(raw, numbers):  # type: ignore[no-untyped-def]
     return last, bids, both
 
 
-def numbers_for(length: int) -> NDArray[np.int64]:
+def numbers_for(length: int) -> Numbers:
     """Room for the levels of a text of that many bytes."""
     return np.empty(max(length // BYTES_PER_NUMBER, 1), dtype=np.int64)

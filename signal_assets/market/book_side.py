@@ -21,11 +21,11 @@ BID, ASK = 0, 2
 SIGN: Final = {BID: 1, ASK: -1}
 SMALLEST_CAPACITY: Final = 256
 
-Rows = NDArray[np.int64]
+Numbers = NDArray[np.int64]
 
 
 @compiled("own integer rows, integer, integer, integer", "integer")
-def _position(rows, row, count, key):  # type: ignore[no-untyped-def]
+def _position(rows: Numbers, row: int, count: int, key: int) -> int:
     """Where ``key`` is, or would be, among the first ``count`` keys of a row."""
     low, high = 0, count
     while low < high:
@@ -38,7 +38,7 @@ def _position(rows, row, count, key):  # type: ignore[no-untyped-def]
 
 
 @compiled("own integers, own integer rows, integer, integer, integer", "integer")
-def _change_side(levels, rows, row, sign, count):  # type: ignore[no-untyped-def]
+def _change_side(levels: Numbers, rows: Numbers, row: int, sign: int, count: int) -> int:
     """Put in, change and take out levels of one side in the order given; the new number of levels."""
     for index in range(0, len(levels), 2):
         key, quantity = levels[index] * sign, levels[index + 1]
@@ -67,7 +67,9 @@ def _change_side(levels, rows, row, sign, count):  # type: ignore[no-untyped-def
     "own integers, own integers, own integer rows, integer, integer",
     "integer, integer, integer, integer, integer, integer",
 )
-def change_levels(bids, asks, rows, bid_count, ask_count):  # type: ignore[no-untyped-def]
+def change_levels(
+    bids: Numbers, asks: Numbers, rows: Numbers, bid_count: int, ask_count: int
+) -> tuple[int, int, int, int, int, int]:
     """Apply absolute quantities to both sides; 0 (or less) takes a level out.
 
     Parameters
@@ -94,7 +96,7 @@ def change_levels(bids, asks, rows, bid_count, ask_count):  # type: ignore[no-un
     return bid_count, ask_count, bid, bid_quantity, ask, ask_quantity
 
 
-def empty_rows(capacity: int = SMALLEST_CAPACITY) -> Rows:
+def empty_rows(capacity: int = SMALLEST_CAPACITY) -> Numbers:
     """A book without levels and with room for ``capacity`` a side."""
     return np.zeros((4, max(capacity, SMALLEST_CAPACITY)), dtype=np.int64)
 

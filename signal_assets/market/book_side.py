@@ -3,7 +3,8 @@
 Belongs here: finding, putting in and taking out levels. Does not belong here: ids and their continuity, coverage
 (``order_book``).
 
-A book is one array of four rows: keys and quantities of the bids, keys and quantities of the asks. The key of a bid is
+A book is one array of four rows of the same length, one behind the other: keys and quantities of the bids, keys and
+quantities of the asks. The key of a bid is
 its price, that of an ask its negative price: so the best level of either side is the last one, and what changes there,
 which is most of it, moves few others.
 """
@@ -13,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from signal_assets.compiled import compiled
+from signal_assets.compiled import compiled, move_within
 from signal_assets.market.messages import PriceLevels
 
 BID, ASK = 0, 2
@@ -24,47 +25,41 @@ SMALLEST_CAPACITY: Final = 256
 Numbers = NDArray[np.int64]
 
 
-@compiled("own integer rows, integer, integer, integer", "integer")
-def _position(rows: Numbers, row: int, count: int, key: int) -> int:
-    """Where ``key`` is, or would be, among the first ``count`` keys of a row."""
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) >> 1
-        if rows[row, middle] < key:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+@compiled("own integers, own integers, integer, integer, integer", "integer")
+def _change_side(levels: Numbers, rows: Numbers, first: int, sign: int, count: int) -> int:
+    """Put in, change and take out levels of one side in the order given; the new number of levels.
 
-
-@compiled("own integers, own integer rows, integer, integer, integer", "integer")
-def _change_side(levels: Numbers, rows: Numbers, row: int, sign: int, count: int) -> int:
-    """Put in, change and take out levels of one side in the order given; the new number of levels."""
+    The side's keys begin at ``first``, its quantities one row behind.
+    """
+    capacity = len(rows) // 4
     for index in range(0, len(levels), 2):
         key, quantity = levels[index] * sign, levels[index + 1]
-        position = _position(rows, row, count, key)
-        if position < count and rows[row, position] == key:
-            if quantity > 0:
-                rows[row + 1, position] = quantity
+        at, remaining = first, count
+        while remaining > 0:
+            half = remaining >> 1
+            if rows[at + half] < key:
+                at += half + 1
+                remaining -= half + 1
             else:
+                remaining = half
+        behind = first + count - at
+        if behind > 0 and rows[at] == key:
+            if quantity > 0:
+                rows[at + capacity] = quantity
+            else:
+                move_within(rows, at, at + 1, behind - 1)
+                move_within(rows, at + capacity, at + capacity + 1, behind - 1)
                 count -= 1
-                for moved in range(position, count):
-                    rows[row, moved] = rows[row, moved + 1]
-                for moved in range(position, count):
-                    rows[row + 1, moved] = rows[row + 1, moved + 1]
         elif quantity > 0:
-            for moved in range(count, position, -1):
-                rows[row, moved] = rows[row, moved - 1]
-            for moved in range(count, position, -1):
-                rows[row + 1, moved] = rows[row + 1, moved - 1]
-            rows[row, position] = key
-            rows[row + 1, position] = quantity
+            move_within(rows, at + 1, at, behind)
+            move_within(rows, at + capacity + 1, at + capacity, behind)
+            rows[at], rows[at + capacity] = key, quantity
             count += 1
     return count
 
 
 @compiled(
-    "own integers, own integers, own integer rows, integer, integer",
+    "own integers, own integers, own integers, integer, integer",
     "integer, integer, integer, integer, integer, integer",
 )
 def change_levels(
@@ -76,8 +71,8 @@ def change_levels(
     ----------
     bids, asks : ndarray of int64
         Packed as in :class:`signal_assets.market.messages.PriceLevels`.
-    rows : ndarray of int64, shape (4, capacity)
-        The book; wide enough for all old and all given levels of a side.
+    rows : ndarray of int64, shape (4 x capacity,)
+        The book; its capacity is enough for all old and all given levels of a side.
     bid_count, ask_count : int
         Levels in use.
 
@@ -86,19 +81,22 @@ def change_levels(
     tuple of int
         The new counts, best bid and its quantity, best ask and its quantity (0 on an empty side).
     """
+    capacity = len(rows) // 4
     bid_count = _change_side(bids, rows, 0, 1, bid_count)
-    ask_count = _change_side(asks, rows, 2, -1, ask_count)
+    ask_count = _change_side(asks, rows, 2 * capacity, -1, ask_count)
     bid = bid_quantity = ask = ask_quantity = 0
     if bid_count > 0:
-        bid, bid_quantity = rows[0, bid_count - 1], rows[1, bid_count - 1]
+        last = bid_count - 1
+        bid, bid_quantity = rows[last], rows[capacity + last]
     if ask_count > 0:
-        ask, ask_quantity = -rows[2, ask_count - 1], rows[3, ask_count - 1]
+        last = 2 * capacity + ask_count - 1
+        ask, ask_quantity = -rows[last], rows[capacity + last]
     return bid_count, ask_count, bid, bid_quantity, ask, ask_quantity
 
 
 def empty_rows(capacity: int = SMALLEST_CAPACITY) -> Numbers:
     """A book without levels and with room for ``capacity`` a side."""
-    return np.zeros((4, max(capacity, SMALLEST_CAPACITY)), dtype=np.int64)
+    return np.zeros(4 * max(capacity, SMALLEST_CAPACITY), dtype=np.int64)
 
 
 def sorted_side(levels: PriceLevels, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

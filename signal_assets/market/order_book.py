@@ -100,8 +100,8 @@ class OrderBook:
         """Forget everything and start from ``snapshot``; coverage becomes its lowest bid to its highest ask."""
         self._set(sorted_side(PriceLevels.of(snapshot.bids), BID), sorted_side(PriceLevels.of(snapshot.asks), ASK))
         self.last_update_id = snapshot.last_update_id
-        self.coverage_low = int(self._rows[BID, 0]) if self._bid_count else 0
-        self.coverage_high = -int(self._rows[ASK, 0]) if self._ask_count else 0
+        self.coverage_low = int(self._side(BID, 1)[0][0]) if self._bid_count else 0
+        self.coverage_high = -int(self._side(ASK, 1)[0][0]) if self._ask_count else 0
         self._fresh = True
 
     def continuity(self, update: DepthUpdate) -> Continuity:
@@ -126,6 +126,13 @@ class OrderBook:
             follows = previous == last
         return Continuity.FOLLOWS if follows else Continuity.GAP
 
+    def plainly_next(self, update: DepthUpdate) -> bool:
+        """Whether ``update`` follows by the rule for every diff but the first, which is what nearly all do."""
+        previous = update.previous_final_update_id
+        if previous is None:
+            return update.first_update_id == self.last_update_id + 1 <= update.final_update_id
+        return previous == self.last_update_id < update.final_update_id and not self._fresh
+
     def apply_update(self, update: DepthUpdate) -> bool:
         """Apply a diff; a stale one is ignored.
 
@@ -139,7 +146,7 @@ class OrderBook:
         SequenceGapError
             If updates are missing before it; the book is unchanged.
         """
-        if update.first_update_id != self.last_update_id + 1 or update.previous_final_update_id is not None:
+        if not self.plainly_next(update):
             continuity = self.continuity(update)
             if continuity is Continuity.STALE:
                 return False
@@ -148,12 +155,13 @@ class OrderBook:
         bids, asks = PriceLevels.of(update.bids).packed, PriceLevels.of(update.asks).packed
         rows = self._rows
         needed = max(self._bid_count + len(bids) // 2, self._ask_count + len(asks) // 2)
-        if needed > rows.shape[1]:
-            rows = empty_rows(2 * needed)
-            rows[:, : self._rows.shape[1]] = self._rows
-            self._rows = rows
-        self._bid_count, self._ask_count, *best = change_levels(bids, asks, rows, self._bid_count, self._ask_count)
-        self._note_best(*best)
+        if 4 * needed > len(rows):
+            self._set(self._side(BID, self._bid_count), self._side(ASK, self._ask_count), room=needed)
+            rows = self._rows
+        self._bid_count, self._ask_count, bid, bid_quantity, ask, ask_quantity = change_levels(
+            bids, asks, rows, self._bid_count, self._ask_count
+        )
+        self._note_best(bid, bid_quantity, ask, ask_quantity)
         self.last_update_id = update.final_update_id
         self._fresh = False
         self._top_count = 0
@@ -245,7 +253,7 @@ class OrderBook:
         self, side: int, count: int, theirs: Side, touched: Sequence[tuple[int, int]] | None
     ) -> tuple[int, Side]:
         """How many levels differ within their range, and the side with theirs in place of ours there."""
-        ours = self._rows[side, :count], self._rows[side + 1, :count]
+        ours = self._side(side, count)
         inside = int(np.searchsorted(ours[0], theirs[0][0]))
         ignored = NO_KEYS if touched is None else PriceLevels.of(touched).prices * SIGN[side]
         differences = count_differences(ours[0][inside:], ours[1][inside:], *theirs, ignored)
@@ -254,22 +262,31 @@ class OrderBook:
             np.concatenate([ours[1][:inside], theirs[1]]),
         )
 
-    def _set(self, bids: Side, asks: Side) -> None:
-        self._bid_count, self._ask_count = len(bids[0]), len(asks[0])
-        self._rows = rows = empty_rows(2 * max(self._bid_count, self._ask_count))
-        for side, (keys, quantities) in ((BID, bids), (ASK, asks)):
-            rows[side, : len(keys)], rows[side + 1, : len(keys)] = keys, quantities
-        bid = rows[BID : BID + 2, self._bid_count - 1].tolist() if self._bid_count else [0, 0]
-        ask = rows[ASK : ASK + 2, self._ask_count - 1].tolist() if self._ask_count else [0, 0]
-        self._note_best(bid[0], bid[1], -ask[0], ask[1])
+    def _side(self, side: int, end: int, begin: int = 0) -> Side:
+        """Keys and quantities from ``begin`` to ``end`` as they lie in the array, worst first; views."""
+        capacity = len(self._rows) // 4
+        keys, quantities = side * capacity, (side + 1) * capacity
+        return self._rows[keys + begin : keys + end], self._rows[quantities + begin : quantities + end]
+
+    def _set(self, bids: Side, asks: Side, room: int = 0) -> None:
+        bid_count, ask_count = len(bids[0]), len(asks[0])
+        self._rows = empty_rows(2 * max(bid_count, ask_count, room))
+        for side, levels, count in ((BID, bids, bid_count), (ASK, asks, ask_count)):
+            for row, numbers in zip(self._side(side, count), levels, strict=True):
+                row[:] = numbers
+        self._bid_count, self._ask_count = bid_count, ask_count
         self._top_count = 0
+        bid, bid_quantity = (int(row[-1]) for row in self._side(BID, bid_count)) if bid_count else (0, 0)
+        ask, ask_quantity = (int(row[-1]) for row in self._side(ASK, ask_count)) if ask_count else (0, 0)
+        self._note_best(bid, bid_quantity, -ask, ask_quantity)
 
     def _note_best(self, bid: int, bid_quantity: int, ask: int, ask_quantity: int) -> None:
         self.best = (bid, bid_quantity, ask, ask_quantity)
         self.usable = bid < ask and self._bid_count > 0 and self._ask_count > 0
 
     def _packed(self, side: int, used: int, count: int | None = None) -> PriceLevels:
-        first = 0 if count is None else max(used - count, 0)
-        packed = self._rows[side : side + 2, first:used][:, ::-1].T.copy()
-        packed[:, 0] *= SIGN[side]
-        return PriceLevels(packed.reshape(-1))
+        keys, quantities = self._side(side, used, 0 if count is None else max(used - count, 0))
+        packed = np.empty(2 * len(keys), dtype=np.int64)
+        packed[0::2] = keys[::-1] * SIGN[side]
+        packed[1::2] = quantities[::-1]
+        return PriceLevels(packed)

@@ -14,11 +14,13 @@ from benchmarks import (
     growth,
     platform_latency,
     signal_latency,
+    snapshot_text,
 )
 from benchmarks.measurement import console, machine
 
 NAMES = (
     "dollar_aggregation",
+    "snapshot_text",
     "book_throughput",
     "signal_latency",
     "day_run",
@@ -43,6 +45,8 @@ def main(words: Sequence[str] | None = None) -> None:
     out.print(machine())
     if "dollar_aggregation" in wanted:
         dollar_aggregation.main(out)
+    if "snapshot_text" in wanted:
+        snapshot_text.main(out)
     if "book_throughput" in wanted:
         book_throughput.main(out)
     if "signal_latency" in wanted:

@@ -12,6 +12,7 @@ Belongs here: the measurement and the peers. Does not belong here: ingest (``sig
 import gzip
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -38,6 +39,8 @@ from signal_assets.market.order_book import OrderBook
 RUNS: Final = 5
 BATCH: Final = 100
 BTC: Final = Instrument("BTCUSDT", "BINANCE", "BTC/USDT", tick_size=SCALE // 100, lot_size=SCALE // 100_000)
+
+MEASURE: Final = "peer: dict of Decimal"
 
 Side = dict[Decimal, Decimal]
 Book = tuple[Side, Side]
@@ -214,11 +217,18 @@ class Contender:
     run: Callable[[], Any]
     book: Callable[[Any], Book] = lambda book: book
     seconds: list[float] = field(default_factory=list)
+    core_seconds: list[float] = field(default_factory=list)
+
+    def measure(self) -> None:
+        """One more run, by the clock on the wall and by the core's."""
+        before = time.process_time()
+        self.seconds.append(seconds_of(self.run))
+        self.core_seconds.append(time.process_time() - before)
 
 
 def peers(source: Callable[[], Iterable[Plain]], snapshot: dict[str, Any]) -> list[Contender]:
     """The plain dictionary first: it is the measure. The package's book only where it is installed."""
-    found = [Contender("peer: dict of Decimal", "ids", lambda: replay(source(), snapshot, lambda: ({}, {})))]
+    found = [Contender(MEASURE, "ids", lambda: replay(source(), snapshot, lambda: ({}, {})))]
     if find_spec("order_book") is not None:
         found.append(
             Contender(
@@ -260,6 +270,11 @@ def contenders(recorded: Recorded) -> dict[str, list[Contender]]:
     }
 
 
+def group_measure(group: Sequence[Contender]) -> Contender:
+    """The one of a group that the others are compared with."""
+    return next(contender for contender in group if contender.name == MEASURE)
+
+
 def main(out: Console | None = None) -> None:
     """Print the table."""
     out = out or console()
@@ -273,16 +288,24 @@ def main(out: Console | None = None) -> None:
     assert all(book == books[0] for book in books), "the books differ: no rates of different results"
     for _ in range(RUNS):  # in turns, so that all see the same machine
         for contender in everybody:
-            contender.seconds.append(seconds_of(contender.run))
+            contender.measure()
     count, levels = len(recorded.stream), sum(map(len, books[0]))
-    table = Table("", "checks", "messages/s", "of the dict of Decimal", title=f"Book throughput, {count:,} messages")
+    table = Table(
+        *("", "checks", "messages/s", "messages/s of a core's own time", "of the dict of Decimal"),
+        title=f"Book throughput, {count:,} messages",
+    )
     for title, group in groups.items():
         table.add_row(f"[bold]{title}")
-        medians = {contender.name: statistics.median(contender.seconds) for contender in group}
-        measure = medians["peer: dict of Decimal"]
+        measure = statistics.median(group_measure(group).core_seconds)
         for contender in group:
-            seconds = medians[contender.name]
-            table.add_row(contender.name, contender.checks, f"{count / seconds:,.0f}", f"{measure / seconds:.2f} ×")
+            seconds, core_seconds = statistics.median(contender.seconds), statistics.median(contender.core_seconds)
+            table.add_row(
+                contender.name,
+                contender.checks,
+                f"{count / seconds:,.0f}",
+                f"{count / core_seconds:,.0f}",
+                f"{measure / core_seconds:.2f} ×",
+            )
         table.add_section()
     out.print(table)
     out.print(f"diffs and trades; all end with the same book of {levels:,} levels; median of {RUNS} runs")

@@ -20,7 +20,7 @@ from benchmarks.measurement import console, seconds_of, shared_data
 from resources.exchange.binance_messages import MessageParser
 from signal_assets.fixed_point import SCALE
 from signal_assets.instrument import Instrument
-from signal_assets.market.messages import DepthSnapshot
+from signal_assets.market.messages import DepthSnapshot, PriceLevels
 
 RUNS: Final = 51
 BTC: Final = Instrument("BTCUSDT", "BINANCE", "BTC/USDT", tick_size=SCALE // 100, lot_size=SCALE // 100_000)
@@ -49,7 +49,7 @@ def decimal_arrays(text: bytes) -> Arrays:
 
 def arrays(snapshot: DepthSnapshot) -> Arrays:
     """Columns of a snapshot as it was read."""
-    bids, asks = snapshot.bids, snapshot.asks
+    bids, asks = PriceLevels.of(snapshot.bids), PriceLevels.of(snapshot.asks)
     return bids.prices, bids.quantities, asks.prices, asks.quantities
 
 

@@ -1,7 +1,6 @@
 """The compiled readers say exactly what the general parser says, of every message and of every spoilt one."""
 
 import gzip
-import os
 import random
 from decimal import Decimal
 from pathlib import Path
@@ -28,7 +27,6 @@ from resources.exchange.binance_text import (
 from signal_assets.instrument import Instrument
 from signal_assets.market.messages import DepthUpdate, MalformedMessageError, Message, PriceLevels
 
-SHARED = Path(os.environ.get("SIGNAL_SHARED_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
 RECEIVED = 1_723_161_254_087_896_568
 SPOT = [
     Instrument("BTCUSDT", "BINANCE", "BTC/USDT", 1_000_000, 1_000),
@@ -167,12 +165,9 @@ def test_the_usual_forms_are_read_without_the_general_parser() -> None:
     assert read_message(b"", numbers)[0] == NOT_THIS_FORM
 
 
-def test_every_recorded_message_is_read_and_as_the_general_parser_reads_it() -> None:
-    folder = SHARED / "binance_spot_btcusdt"
-    if not folder.is_dir():
-        pytest.skip(f"no recorded market data in {folder}")
+def test_every_recorded_message_is_read_and_as_the_general_parser_reads_it(shared_data: Path) -> None:
     parser, kinds = MessageParser(SPOT), set()
-    for path in sorted(folder.glob("*.gz")):
+    for path in sorted((shared_data / "binance_spot_btcusdt").glob("*.gz")):
         with gzip.open(path, "rb") as lines:
             for number, line in enumerate(lines):
                 raw = line.strip().partition(b" ")[2]
@@ -268,11 +263,8 @@ def test_a_malformed_level_is_refused_in_one_line(level: Any, reason: str) -> No
         assert "\n" not in str(caught.value)
 
 
-def test_the_recorded_book_is_read_to_the_last_unit() -> None:
-    folder = SHARED / "depth5000_btcusdt"
-    if not folder.is_dir():
-        pytest.skip(f"no recorded market data in {folder}")
-    [path] = folder.glob("*.csv.gz")
+def test_the_recorded_book_is_read_to_the_last_unit(shared_data: Path) -> None:
+    [path] = (shared_data / "depth5000_btcusdt").glob("*.csv.gz")
     sides: list[list[list[str]]] = [[], []]
     with gzip.open(path, "rt") as lines:
         next(lines)

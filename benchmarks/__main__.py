@@ -17,6 +17,7 @@ from benchmarks import (
     minute_windows,
     platform_latency,
     signal_latency,
+    snapshot_text,
 )
 from benchmarks.measurement import console, machine
 
@@ -24,6 +25,7 @@ NAMES = (
     "dollar_aggregation",
     "market_analysis",
     "level_outcomes",
+    "snapshot_text",
     "book_throughput",
     "signal_latency",
     "minute_windows",
@@ -53,6 +55,8 @@ def main(words: Sequence[str] | None = None) -> None:
         market_analysis.main(out)
     if "level_outcomes" in wanted:
         level_outcomes.main(out)
+    if "snapshot_text" in wanted:
+        snapshot_text.main(out)
     if "book_throughput" in wanted:
         book_throughput.main(out)
     if "signal_latency" in wanted:

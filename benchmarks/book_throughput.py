@@ -1,9 +1,10 @@
-"""Messages per second into the order book, beside a replay in plain dictionaries of Decimals.
+"""Messages per second into the order book, beside a replay in plain dictionaries of Decimals and in a package's book.
 
 The recorded diffs and trades of Binance (what the live lane subscribes to) go through its very parser and ingest with
 every check on: structure, sequence, crossed book, ticks and lots, sanity ranges; and with all that it makes of them:
-features grid, snapshots, reconciliation. REST is answered at once. The peers get the same messages and do less: they
-check the sequence of diffs and trades and hold the levels. All must end with the same book.
+features grid, snapshots, reconciliation. They go in by batches as in the live lane, REST is answered after each. The
+peers get the same messages and do less: they check the sequence of diffs and trades and hold the levels. All must end
+with the same book.
 
 Belongs here: the measurement and the peers. Does not belong here: ingest (``signal_assets/market``).
 """
@@ -11,11 +12,13 @@ Belongs here: the measurement and the peers. Does not belong here: ingest (``sig
 import gzip
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measurement import console, seconds_of, shared_data
-from resources.exchange.binance_messages import MessageParser, money
+from resources.exchange.binance_messages import MessageParser
 from services.simulated_venue.recording import read_recording
 from services.simulated_venue.served_market import ServedMarket
 from signal_assets.fixed_point import SCALE
@@ -34,8 +37,10 @@ from signal_assets.market.messages import DepthSnapshot, DepthUpdate, Message
 from signal_assets.market.order_book import OrderBook
 
 RUNS: Final = 5
-DRAIN_EVERY: Final = 100
+BATCH: Final = 100
 BTC: Final = Instrument("BTCUSDT", "BINANCE", "BTC/USDT", tick_size=SCALE // 100, lot_size=SCALE // 100_000)
+
+MEASURE: Final = "peer: dict of Decimal"
 
 Side = dict[Decimal, Decimal]
 Book = tuple[Side, Side]
@@ -47,10 +52,10 @@ Plain = tuple[int, int, Pairs, Pairs] | int
 
 @dataclass
 class Recorded:
-    """The stream, what REST answers to ingest's questions, and the snapshot the peers begin with."""
+    """The stream, what REST answers to ingest's questions, and the text of the snapshot the peers begin with."""
 
     stream: list[Raw]
-    snapshot: dict[str, Any]
+    snapshot: bytes
     answers: dict[SnapshotRequest, DepthSnapshot] = field(default_factory=dict)
 
 
@@ -66,7 +71,7 @@ def load(folder: Path) -> Recorded | None:
                 received, _, text = line.strip().partition(b" ")
                 content = orjson.loads(text)
                 if "lastUpdateId" in content:
-                    snapshots.append(content)
+                    snapshots.append(text)
                 elif not content["stream"].endswith("@bookTicker"):
                     stream.append((int(received), text))
     recorded = Recorded(stream, snapshots[0])
@@ -99,17 +104,17 @@ def _collect_answers(recorded: Recorded, paths: Sequence[Path]) -> None:
 
 
 def ingest(messages: Iterator[Message | None], answers: dict[SnapshotRequest, DepthSnapshot]) -> VenueIngest:
-    """Messages through ingest, rows taken out as often as the live lane does."""
+    """Messages through ingest, REST answered and rows taken out after each batch, as the live lane does."""
     lane = VenueIngest([BTC], IngestSettings())
-    for number, message in enumerate(messages):
-        if message is None:
-            continue
-        lane.receive(message)
-        for request in lane.requests():
-            _answer(lane, request, answers)
-        if number % DRAIN_EVERY == 0:
-            lane.drain(BTC.key)
-    lane.drain(BTC.key)
+    receive = lane.receive
+    while batch := list(islice(messages, BATCH)):
+        for message in batch:
+            if message is not None:
+                receive(message)
+        while requests := lane.requests():
+            for request in requests:
+                _answer(lane, request, answers)
+        lane.drain(BTC.key)
     return lane
 
 
@@ -130,8 +135,8 @@ def apply_updates(messages: Sequence[Message | None], snapshot: DepthSnapshot) -
     return book
 
 
-def _decimals(levels: dict[int, int]) -> Side:
-    return {Decimal(price) / SCALE: Decimal(quantity) / SCALE for price, quantity in levels.items()}
+def _decimals(levels: Iterable[tuple[int, int]]) -> Side:
+    return {Decimal(price) / SCALE: Decimal(quantity) / SCALE for price, quantity in levels}
 
 
 def book_of(lane: VenueIngest) -> Book:
@@ -162,13 +167,14 @@ def _pairs(levels: list[list[str]]) -> Pairs:
 def replay(
     messages: Iterable[Plain],
     snapshot: dict[str, Any],
-    make: Callable[[], Any],
+    make: Callable[[], tuple[Any, Any]],
     crossed: Callable[[Any, Any], bool] | None = None,
 ) -> Book:
     """A book of two mappings: ids checked, quantity 0 removes; the crossed check where the mapping makes it cheap."""
-    bids, asks = make(), make()
-    bids.update(_pairs(snapshot["bids"]))
-    asks.update(_pairs(snapshot["asks"]))
+    bids, asks = make()
+    for side, levels in ((bids, snapshot["bids"]), (asks, snapshot["asks"])):
+        for price, quantity in _pairs(levels):
+            side[price] = quantity
     last, applied, last_trade = snapshot["lastUpdateId"], False, None
     for message in messages:
         if isinstance(message, int):
@@ -185,13 +191,18 @@ def replay(
                 if quantity:
                     side[price] = quantity
                 else:
-                    side.pop(price, None)
+                    try:  # cheaper than suppress, in the peers' favour
+                        del side[price]
+                    except KeyError:
+                        continue
         assert crossed is None or not crossed(bids, asks)
-    return dict(bids), dict(asks)
+    return {price: bids[price] for price in bids.keys()}, {price: asks[price] for price in asks.keys()}  # noqa: SIM118
 
 
-def _sorted_crossed(bids: Any, asks: Any) -> bool:
-    return bool(bids.keys()[-1] >= asks.keys()[0])
+def _package_book() -> tuple[Any, Any]:
+    """The two sides of the ``order-book`` package's book (GPL: measured here, used nowhere)."""
+    book = import_module("order_book").OrderBook()
+    return book.bids, book.asks
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -206,18 +217,26 @@ class Contender:
     run: Callable[[], Any]
     book: Callable[[Any], Book] = lambda book: book
     seconds: list[float] = field(default_factory=list)
+    core_seconds: list[float] = field(default_factory=list)
+
+    def measure(self) -> None:
+        """One more run, by the clock on the wall and by the core's."""
+        before = time.process_time()
+        self.seconds.append(seconds_of(self.run))
+        self.core_seconds.append(time.process_time() - before)
 
 
 def peers(source: Callable[[], Iterable[Plain]], snapshot: dict[str, Any]) -> list[Contender]:
-    """The plain dictionary first: it is the measure. The sorted one only where its package is installed."""
-    found = [Contender("peer: dict of Decimal", "ids", lambda: replay(source(), snapshot, dict))]
-    if find_spec("sortedcontainers") is not None:
-        kind = import_module("sortedcontainers").SortedDict
+    """The plain dictionary first: it is the measure. The package's book only where it is installed."""
+    found = [Contender(MEASURE, "ids", lambda: replay(source(), snapshot, lambda: ({}, {})))]
+    if find_spec("order_book") is not None:
         found.append(
             Contender(
-                "peer: SortedDict of Decimal",
+                "peer: order-book package",
                 "ids, crossed",
-                lambda: replay(source(), snapshot, kind, _sorted_crossed),
+                lambda: replay(
+                    source(), snapshot, _package_book, lambda bids, asks: bids.index(0)[0] >= asks.index(0)[0]
+                ),
             )
         )
     return found
@@ -225,16 +244,15 @@ def peers(source: Callable[[], Iterable[Plain]], snapshot: dict[str, Any]) -> li
 
 def contenders(recorded: Recorded) -> dict[str, list[Contender]]:
     """With parsing, and without."""
-    stream, answers, snapshot = recorded.stream, recorded.answers, recorded.snapshot
+    stream, answers, snapshot = recorded.stream, recorded.answers, orjson.loads(recorded.snapshot)
     parser = MessageParser([BTC])
     parsed = [parser.parse(received, raw) for received, raw in stream]
     plain = list(plain_messages(stream))
-    start = parser.snapshot(BTC, snapshot)
+    start = parser.snapshot(BTC, recorded.snapshot)
 
     def parse_and_ingest() -> VenueIngest:
-        money.cache_clear()  # every run learns the prices anew
-        fresh = MessageParser([BTC])
-        return ingest((fresh.parse(received, raw) for received, raw in stream), answers)
+        parse = MessageParser([BTC]).parse
+        return ingest((parse(received, raw) for received, raw in stream), answers)
 
     def bare_book(book: OrderBook) -> Book:
         return _decimals(book.bids), _decimals(book.asks)
@@ -252,6 +270,11 @@ def contenders(recorded: Recorded) -> dict[str, list[Contender]]:
     }
 
 
+def group_measure(group: Sequence[Contender]) -> Contender:
+    """The one of a group that the others are compared with."""
+    return next(contender for contender in group if contender.name == MEASURE)
+
+
 def main(out: Console | None = None) -> None:
     """Print the table."""
     out = out or console()
@@ -265,16 +288,24 @@ def main(out: Console | None = None) -> None:
     assert all(book == books[0] for book in books), "the books differ: no rates of different results"
     for _ in range(RUNS):  # in turns, so that all see the same machine
         for contender in everybody:
-            contender.seconds.append(seconds_of(contender.run))
+            contender.measure()
     count, levels = len(recorded.stream), sum(map(len, books[0]))
-    table = Table("", "checks", "messages/s", "of the dict of Decimal", title=f"Book throughput, {count:,} messages")
+    table = Table(
+        *("", "checks", "messages/s", "messages/s of a core's own time", "of the dict of Decimal"),
+        title=f"Book throughput, {count:,} messages",
+    )
     for title, group in groups.items():
         table.add_row(f"[bold]{title}")
-        medians = {contender.name: statistics.median(contender.seconds) for contender in group}
-        measure = medians["peer: dict of Decimal"]
+        measure = statistics.median(group_measure(group).core_seconds)
         for contender in group:
-            seconds = medians[contender.name]
-            table.add_row(contender.name, contender.checks, f"{count / seconds:,.0f}", f"{measure / seconds:.2f} ×")
+            seconds, core_seconds = statistics.median(contender.seconds), statistics.median(contender.core_seconds)
+            table.add_row(
+                contender.name,
+                contender.checks,
+                f"{count / seconds:,.0f}",
+                f"{count / core_seconds:,.0f}",
+                f"{measure / core_seconds:.2f} ×",
+            )
         table.add_section()
     out.print(table)
     out.print(f"diffs and trades; all end with the same book of {levels:,} levels; median of {RUNS} runs")

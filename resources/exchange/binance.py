@@ -1,60 +1,31 @@
-"""Binance spot: one combined stream and the REST calls that keep a book and a trade tape complete.
+"""Binance spot.
 
-Belongs here: addresses, request weights, retries, the stream's life. Does not belong here: the meaning of a message
-(``binance_messages.py``) and what a book does with it (``signal_assets.market``).
+Belongs here: the spot addresses, their weights and the names of the streams. Does not belong here: how a request is
+made and a stream read (``binance_client.py``), the meaning of a message (``binance_messages.py``).
 """
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from collections.abc import Sequence
+from typing import Final
 
-import aiohttp
-import orjson
-import tenacity
-
-from resources.exchange.binance_messages import MessageParser
-from resources.exchange.errors import (
-    ExchangeError,
-    ExchangeRefusedError,
-    ExchangeUnavailableError,
-    FeedDisconnectedError,
-    FeedEndedError,
-)
-from resources.exchange.request_weight import RequestWeightBudget
-from signal_assets.event_time import MILLISECOND
-from signal_assets.fixed_point import FixedPointError, parse_fixed
+from resources.exchange.binance_client import BinanceClient, Endpoints, ExchangeFilters
 from signal_assets.instrument import Instrument
-from signal_assets.market.messages import DepthSnapshot, MalformedMessageError, Message, Trade
 
-END_OF_RECORDING: Final = "end of recording"
-POSITION_HEADER: Final = "X-Signals-Position"
-DEFAULT_WEIGHT_LIMIT: Final = 6_000
-ATTEMPTS: Final = 6
-LONGEST_PAUSE_SECONDS: Final = 120.0
-STREAM_SILENCE_SECONDS: Final = 30.0
-LARGEST_FRAME: Final = 64 << 20
+__all__ = ["BinanceSpot", "ExchangeFilters"]
 
-
-@dataclass(frozen=True, slots=True)
-class ExchangeFilters:
-    """An instrument's price and size steps, units of 1e-8."""
-
-    tick_size: int
-    lot_size: int
+SPOT: Final = Endpoints(
+    prefix="/api/v3",
+    futures=False,
+    weight_limit=6_000,
+    depth_limits=(5_000,),  # any number up to this
+    depth_weights=((100, 5), (500, 25), (1_000, 50), (5_000, 250)),
+    aggregated_trades_weight=4,
+    historical_trades_weight=25,
+    information_weight=20,
+    information_by_symbol=True,
+)
 
 
-class _TryAgainError(ExchangeUnavailableError):
-    """The exchange asks for patience; ``pause`` is its own wish in seconds, if it named one."""
-
-    def __init__(self, reason: str, pause: float | None = None) -> None:
-        super().__init__(reason)
-        self.pause = pause
-
-
-class BinanceSpot:
+class BinanceSpot(BinanceClient):
     """One connection's worth of Binance spot.
 
     Parameters
@@ -65,13 +36,6 @@ class BinanceSpot:
         Base addresses, without a trailing path.
     with_book_tickers : bool
         Subscribe to best prices too; they carry no exchange time and stay out of the features.
-
-    Raises
-    ------
-    ExchangeRefusedError
-        By a request the exchange will not answer (unknown symbol, ban, bad parameter).
-    ExchangeUnavailableError
-        When it did not answer usably after all retries.
     """
 
     def __init__(
@@ -82,277 +46,6 @@ class BinanceSpot:
         stream_url: str = "wss://stream.binance.com:9443",
         with_book_tickers: bool = False,
     ) -> None:
-        self._instruments = {instrument.key: instrument for instrument in instruments}
-        self._rest_url = rest_url.rstrip("/")
-        self._stream_url = stream_url.rstrip("/")
-        self._with_book_tickers = with_book_tickers
-        self._parser = MessageParser(instruments)
-        self._budget = RequestWeightBudget(DEFAULT_WEIGHT_LIMIT)
-        self._limit_known = False
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def open(self) -> None:
-        """Create the client session; sends nothing."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30, connect=10))
-
-    async def close(self) -> None:
-        """Close the client session and with it every connection."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-    @property
-    def refused_levels(self) -> int:
-        """Levels of depth updates left out so far because no book can hold them."""
-        return self._parser.refused_levels
-
-    @property
-    def used_weight(self) -> int:
-        """Request weight spent within the last minute."""
-        return self._budget.used
-
-    @property
-    def stream_names(self) -> list[str]:
-        """Names of the streams one connection subscribes to."""
-        names = []
-        for instrument in self._instruments.values():
-            symbol = instrument.symbol.lower()
-            names += [f"{symbol}@depth@100ms", f"{symbol}@{instrument.trade_stream}"]
-            if self._with_book_tickers:
-                names.append(f"{symbol}@bookTicker")
-        return names
-
-    # the stream ----------------------------------------------------------------------------------------------------
-
-    async def stream(self) -> AsyncIterator[tuple[int, bytes]]:
-        """Messages of one connection, in order.
-
-        Yields
-        ------
-        tuple of (int, bytes)
-            Our clock at reception in ns, and the raw text.
-
-        Raises
-        ------
-        FeedEndedError
-            When the venue closed with code 1000 and the reason "end of recording".
-        FeedDisconnectedError
-            However else the connection ended or could not be made.
-        """
-        url = f"{self._stream_url}/stream?streams={'/'.join(self.stream_names)}"
-        try:
-            async with self._opened_session().ws_connect(
-                url,
-                max_msg_size=LARGEST_FRAME,
-                heartbeat=STREAM_SILENCE_SECONDS,
-                compress=0,
-                timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
-            ) as socket:
-                receive = socket.receive
-                while True:
-                    message = await receive()
-                    if message.type is aiohttp.WSMsgType.TEXT:
-                        yield time.time_ns(), message.data.encode()
-                    elif message.type is aiohttp.WSMsgType.BINARY:
-                        yield time.time_ns(), message.data
-                    else:
-                        raise _ending(message, socket.close_code)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise FeedDisconnectedError(f"stream {self._stream_url}: {_words(error)}") from error
-
-    def parse(self, received_ns: int, raw: bytes) -> Message | None:
-        """One raw message; ``None`` for the answer to a subscription.
-
-        Raises
-        ------
-        MalformedMessageError
-            With one line that says what is wrong; it never stops a feed.
-        """
-        return self._parser.parse(received_ns, raw)
-
-    def drain_remarks(self) -> list[tuple[str, int, str]]:
-        """Levels left out of depth updates since the last call: (instrument key, event time, one line)."""
-        return self._parser.drain_remarks()
-
-    # REST ----------------------------------------------------------------------------------------------------------
-
-    async def depth_snapshot(
-        self, instrument_key: str, *, limit: int = 5000, position: int | None = None
-    ) -> DepthSnapshot:
-        """The book by REST, best price first.
-
-        ``position`` is the update id the answer should belong to; exchanges ignore it, our simulated venue answers
-        for exactly that id.
-        """
-        instrument = self._instrument(instrument_key)
-        answer = await self._get(
-            "/api/v3/depth",
-            {"symbol": instrument.symbol, "limit": str(limit)},
-            weight=_depth_weight(limit),
-            headers={} if position is None else {POSITION_HEADER: str(position)},
+        super().__init__(
+            instruments, SPOT, rest_url=rest_url, stream_url=stream_url, with_book_tickers=with_book_tickers
         )
-        try:
-            return self._parser.snapshot(instrument, answer)
-        except MalformedMessageError as error:
-            raise ExchangeUnavailableError(str(error)) from error
-
-    async def historical_trades(self, instrument_key: str, *, from_id: int, limit: int = 1000) -> list[Trade]:
-        """Trades with ids from ``from_id`` on, oldest first, at most ``limit`` (1,000)."""
-        instrument = self._instrument(instrument_key)
-        aggregated = instrument.trade_stream == "aggTrade"
-        answer = await self._get(
-            "/api/v3/aggTrades" if aggregated else "/api/v3/historicalTrades",
-            {"symbol": instrument.symbol, "fromId": str(from_id), "limit": str(limit)},
-            weight=4 if aggregated else 25,
-        )
-        if type(answer) is not list:
-            raise ExchangeUnavailableError(f"{instrument_key} trades by REST: not a list")
-        received = time.time_ns() // 1000
-        try:
-            return [self._parser.rest_trade(instrument, received, item) for item in answer]
-        except MalformedMessageError as error:
-            raise ExchangeUnavailableError(str(error)) from error
-
-    async def exchange_information(self) -> dict[str, ExchangeFilters]:
-        """Price and size steps of our instruments by instrument key, as the exchange states them now."""
-        symbols = orjson.dumps([instrument.symbol for instrument in self._instruments.values()]).decode()
-        answer = await self._get("/api/v3/exchangeInfo", {"symbols": symbols}, weight=20, learn_limit=False)
-        try:
-            self._learn_limit(answer)
-            by_symbol = {item["symbol"]: item["filters"] for item in answer["symbols"]}
-            return {
-                key: ExchangeFilters(
-                    _filter(by_symbol[instrument.symbol], "PRICE_FILTER", "tickSize"),
-                    _filter(by_symbol[instrument.symbol], "LOT_SIZE", "stepSize"),
-                )
-                for key, instrument in self._instruments.items()
-                if instrument.symbol in by_symbol
-            }
-        except (KeyError, TypeError, FixedPointError) as error:
-            raise ExchangeUnavailableError(f"exchange information: {_words(error)}") from error
-
-    async def server_time(self) -> int:
-        """The exchange's clock, µs UTC."""
-        answer = await self._get("/api/v3/time", {}, weight=1, learn_limit=False)
-        if type(answer) is not dict or type(answer.get("serverTime")) is not int:
-            raise ExchangeUnavailableError(f"server time: {str(answer)[:80]}")
-        return int(answer["serverTime"]) * MILLISECOND
-
-    async def ping(self) -> float:
-        """Seconds of one round trip."""
-        start = time.perf_counter()
-        await self._get("/api/v3/ping", {}, weight=1, learn_limit=False)
-        return time.perf_counter() - start
-
-    async def _get(
-        self,
-        path: str,
-        parameters: Mapping[str, str],
-        *,
-        weight: int,
-        headers: Mapping[str, str] | None = None,
-        learn_limit: bool = True,
-    ) -> Any:
-        if learn_limit and not self._limit_known:
-            self._limit_known = True  # one attempt; without an answer the documented default stays
-            try:
-                await self.exchange_information()
-            except ExchangeError:
-                self._limit_known = False
-        try:
-            async for attempt in tenacity.AsyncRetrying(
-                retry=tenacity.retry_if_exception_type(_TryAgainError),
-                stop=tenacity.stop_after_attempt(ATTEMPTS),
-                wait=_pause,
-                reraise=True,
-            ):
-                with attempt:
-                    await self._budget.acquire(weight)
-                    return await self._get_once(path, parameters, headers or {})
-        except _TryAgainError as error:
-            raise ExchangeUnavailableError(f"{self._rest_url}{path}: {error} (tried {ATTEMPTS} times)") from error
-        raise AssertionError("tenacity either returns or raises")
-
-    async def _get_once(self, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]) -> Any:
-        try:
-            async with self._opened_session().get(
-                self._rest_url + path, params=dict(parameters), headers=dict(headers)
-            ) as response:
-                body = await response.read()
-                status, answered = response.status, response.headers
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _TryAgainError(_words(error)) from error
-        used = answered.get("X-MBX-USED-WEIGHT-1M", "")
-        if used.isdigit():
-            self._budget.observe(int(used))
-        if status in (418, 429):
-            wish = answered.get("Retry-After", "")
-            pause = float(wish) if wish.isdigit() else None
-            if pause is not None and pause > LONGEST_PAUSE_SECONDS:
-                raise ExchangeRefusedError(f"{path}: status {status}, the exchange bans us for {pause:.0f} s")
-            raise _TryAgainError(f"status {status}, too many requests", pause)
-        if status >= 500:
-            raise _TryAgainError(f"status {status} {body[:120].decode('utf-8', 'replace')}")
-        if status != 200:
-            raise ExchangeRefusedError(f"{path}: status {status} {body[:200].decode('utf-8', 'replace')}")
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise _TryAgainError(f"answer is not JSON: {error}") from error
-
-    def _learn_limit(self, answer: Mapping[str, Any]) -> None:
-        for rate in answer.get("rateLimits", []):
-            if rate["rateLimitType"] == "REQUEST_WEIGHT" and rate["interval"] == "MINUTE" and rate["intervalNum"] == 1:
-                self._budget.limit = int(rate["limit"])
-                self._limit_known = True
-
-    def _instrument(self, key: str) -> Instrument:
-        if key not in self._instruments:
-            raise ExchangeRefusedError(f"{key} is none of this feed's instruments: {', '.join(self._instruments)}")
-        return self._instruments[key]
-
-    def _opened_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            raise ExchangeError("the exchange adapter is not open: use it as an async context manager")
-        return self._session
-
-
-def _pause(state: tenacity.RetryCallState) -> float:
-    """Seconds before the next attempt: the exchange's wish, else 0.2 s doubling to 5 s."""
-    error = state.outcome.exception() if state.outcome is not None else None
-    if isinstance(error, _TryAgainError) and error.pause is not None:
-        return error.pause
-    return float(min(0.2 * 2 ** (state.attempt_number - 1), 5.0))
-
-
-def _depth_weight(limit: int) -> int:
-    return next((weight for most, weight in ((100, 5), (500, 25), (1000, 50)) if limit <= most), 250)
-
-
-def _filter(filters: Sequence[Mapping[str, Any]], kind: str, field: str) -> int:
-    return next((parse_fixed(item[field]) for item in filters if item["filterType"] == kind), 0)
-
-
-def _ending(message: aiohttp.WSMessage, close_code: int | None) -> ExchangeError:
-    if message.type is aiohttp.WSMsgType.CLOSE and message.data == 1000 and message.extra == END_OF_RECORDING:
-        return FeedEndedError("the venue has served its recording to the end")
-    if message.type is aiohttp.WSMsgType.ERROR:
-        return FeedDisconnectedError(f"the stream broke: {_words(message.data)}")
-    reason = f", {message.extra}" if message.extra else ""
-    return FeedDisconnectedError(f"the stream was closed (code {close_code}{reason})")
-
-
-def _words(error: object) -> str:
-    text = str(error).strip().splitlines()
-    name = "timed out" if isinstance(error, asyncio.TimeoutError) else type(error).__name__
-    return f"{name}: {text[0][:160]}" if text else name

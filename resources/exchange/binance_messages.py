@@ -1,6 +1,10 @@
-"""Binance's spot JSON turned into our messages, exactly and quickly.
+"""Binance's JSON, spot and USD-M futures, turned into our messages, exactly and quickly.
 
-Belongs here: the field names and rules of Binance's messages. Does not belong here: sockets and HTTP (``binance.py``).
+Belongs here: the field names and rules of Binance's messages. Does not belong here: sockets and HTTP
+(``binance_client.py``), reading the usual form fast (``binance_text.py``).
+
+A text of the usual form is read by the compiled readers; whatever deviates from it, and so everything that is wrong, by
+the general parser below, which alone says what is wrong.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +13,16 @@ from typing import Any, Final
 
 import orjson
 
+from resources.exchange.binance_text import (
+    AGGREGATED_TRADE,
+    BOOK_TICKER,
+    DEPTH,
+    FUTURES_DEPTH,
+    TRADE,
+    numbers_for,
+    read_message,
+    read_snapshot,
+)
 from signal_assets.event_time import MILLISECOND
 from signal_assets.fixed_point import MAXIMUM, FixedPointError, parse_fixed
 from signal_assets.instrument import Instrument
@@ -18,11 +32,22 @@ from signal_assets.market.messages import (
     DepthUpdate,
     MalformedMessageError,
     Message,
+    PriceLevels,
     Trade,
 )
 
 LATEST_MILLISECOND: Final = MAXIMUM // MILLISECOND
+PERPETUAL: Final = "-PERP"
+"""How our symbols tell a perpetual from the spot pair of the same name (spot symbols have no hyphen)."""
 CACHED_TEXTS: Final = 1 << 16
+LARGEST_MESSAGE_READ_FAST: Final = 1 << 20
+"""A stream's message beyond this many bytes is none of the usual; the room for its levels is not kept for it."""
+TRADE_KINDS: Final = {"trade": TRADE, "aggTrade": AGGREGATED_TRADE}
+
+
+def exchange_symbol(instrument: Instrument) -> str:
+    """The exchange's own name of an instrument: ``BTCUSDT`` of ``BTCUSDT-PERP``."""
+    return instrument.symbol.removesuffix(PERPETUAL)
 
 
 @lru_cache(maxsize=CACHED_TEXTS)
@@ -48,6 +73,9 @@ class MessageParser:
     ----------
     instruments : sequence of Instrument
         What we listen to; a message about anything else is malformed.
+    futures : bool
+        Whether these are USD-M perpetuals: their symbols go without our suffix ``-PERP`` on the wire, and their depth
+        updates carry ``pu``.
 
     Notes
     -----
@@ -56,11 +84,21 @@ class MessageParser:
     whole update would break the sequence.
     """
 
-    def __init__(self, instruments: Sequence[Instrument]) -> None:
-        self.by_symbol: Mapping[str, Instrument] = {instrument.symbol: instrument for instrument in instruments}
+    def __init__(self, instruments: Sequence[Instrument], *, futures: bool = False) -> None:
+        self.by_symbol: Mapping[str, Instrument] = {
+            exchange_symbol(instrument): instrument for instrument in instruments
+        }
         self.refused_levels = 0
+        self._futures = futures
         self._keys = {symbol: instrument.key for symbol, instrument in self.by_symbol.items()}
         self._remarks: list[tuple[str, int, str]] = []
+        # For the compiled readers: who may say what, by the bytes of the symbol.
+        self._depth_kind = FUTURES_DEPTH if futures else DEPTH
+        self._readable = {
+            symbol.encode(): (instrument.key, TRADE_KINDS[instrument.trade_stream])
+            for symbol, instrument in self.by_symbol.items()
+        }
+        self._numbers = numbers_for(1 << 16)
 
     def drain_remarks(self) -> list[tuple[str, int, str]]:
         """Levels left out since the last call: (instrument key, event time, one line)."""
@@ -75,6 +113,36 @@ class MessageParser:
         MalformedMessageError
             With one line that says what is wrong.
         """
+        numbers = self._numbers
+        if type(raw) is bytes and (len(raw) <= 4 * len(numbers) or self._make_room(len(raw))):
+            kind, start, end, one, two, three, four, five, six = read_message(raw, self._numbers)
+            readable = self._readable.get(raw[start:end])
+            if readable is not None:
+                if kind == readable[1]:
+                    return Trade(readable[0], one, two * 1000, received_ns // 1000, three, four, five == 1, six * 1000)
+                if kind == self._depth_kind:
+                    levels = self._numbers
+                    return DepthUpdate(
+                        readable[0],
+                        one * 1000,
+                        received_ns // 1000,
+                        two,
+                        three,
+                        PriceLevels(levels[:five].copy()),
+                        PriceLevels(levels[five:six].copy()),
+                        four if kind == FUTURES_DEPTH else None,
+                    )
+                if kind == BOOK_TICKER:
+                    return BookTicker(readable[0], received_ns // 1000, one, two, three, four, five)
+        return self.parse_any(received_ns, raw)
+
+    def _make_room(self, length: int) -> bool:
+        if length <= LARGEST_MESSAGE_READ_FAST:
+            self._numbers = numbers_for(2 * length)
+        return length <= LARGEST_MESSAGE_READ_FAST
+
+    def parse_any(self, received_ns: int, raw: bytes) -> Message | None:
+        """As :meth:`parse`, in whatever form the message is written."""
         try:
             message = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
@@ -93,22 +161,40 @@ class MessageParser:
                 raise
             raise MalformedMessageError(f"{_name(message, data)}: {error}") from error
 
-    def snapshot(self, instrument: Instrument, answer: object) -> DepthSnapshot:
-        """Answer of ``/api/v3/depth``."""
+    def snapshot(self, instrument: Instrument, raw: bytes) -> DepthSnapshot:
+        """Answer of ``/depth``, as text.
+
+        Raises
+        ------
+        MalformedMessageError
+            If it is no picture of a book: one impossible level is enough.
+        orjson.JSONDecodeError
+            If it is no JSON.
+        """
+        numbers = numbers_for(len(raw))
+        last, bids, both = read_snapshot(raw, numbers)
+        if last >= 0:
+            return DepthSnapshot(
+                instrument.key, last, PriceLevels(numbers[:bids].copy()), PriceLevels(numbers[bids:both].copy())
+            )
+        return self.snapshot_of(instrument, orjson.loads(raw))
+
+    def snapshot_of(self, instrument: Instrument, answer: object) -> DepthSnapshot:
+        """As :meth:`snapshot`, of the answer's content in whatever form it was written."""
         if type(answer) is not dict:
             raise MalformedMessageError(f"{instrument.key} depth snapshot: not an object")
         try:
             return DepthSnapshot(
                 instrument=instrument.key,
                 last_update_id=_count(answer, "lastUpdateId"),
-                bids=[_snapshot_level(level) for level in answer["bids"]],
-                asks=[_snapshot_level(level) for level in answer["asks"]],
+                bids=PriceLevels.of([_snapshot_level(level) for level in answer["bids"]]),
+                asks=PriceLevels.of([_snapshot_level(level) for level in answer["asks"]]),
             )
         except KeyError as error:
             raise MalformedMessageError(
                 f"{instrument.key} depth snapshot: field {error.args[0]!r} is missing"
             ) from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, IndexError) as error:
             raise MalformedMessageError(f"{instrument.key} depth snapshot: {error}") from error
 
     def rest_trade(self, instrument: Instrument, received_time: int, answer: object) -> Trade:
@@ -170,9 +256,9 @@ class MessageParser:
         first, final, time = _count(data, "U"), _count(data, "u"), _time(data, "E")
         if first > final:
             raise MalformedMessageError(f"{key}: first update id {first} is after the final one {final}")
-        return DepthUpdate(
-            key, time, received, first, final, self._levels(key, time, data["b"]), self._levels(key, time, data["a"])
-        )
+        previous = _count(data, "pu") if self._futures else None
+        bids, asks = self._levels(key, time, data["b"]), self._levels(key, time, data["a"])
+        return DepthUpdate(key, time, received, first, final, PriceLevels.of(bids), PriceLevels.of(asks), previous)
 
     def _levels(self, key: str, time: int, levels: Any) -> list[tuple[int, int]]:
         if type(levels) is not list:
@@ -250,6 +336,8 @@ def _flag(data: Mapping[str, Any], field: str) -> bool:
 
 
 def _snapshot_level(level: Any) -> tuple[int, int]:
+    if type(level) is not list or len(level) < 2 or type(level[0]) is not str or type(level[1]) is not str:
+        raise TypeError(f"a level is not a pair of texts: {level!r}"[:120])
     price, quantity = money(level[0]), money(level[1])
     if price <= 0 or quantity < 0:
         raise ValueError(f"impossible level {level[:2]!r}")

@@ -54,24 +54,22 @@ class FeatureGrid:
 
     def rebase(self, book: OrderBook) -> None:
         """Take the book's best levels as they are, without counting the change as order flow (after a repair)."""
-        bid, ask = book.bid_prices[-1], book.ask_prices[0]
-        self._best = (bid, book.bids[bid], ask, book.asks[ask])
+        self._best = book.best
 
     def add_flow(self, book: OrderBook) -> None:
         """Account for the change of the best levels by the diff just applied."""
-        bid, ask = book.bid_prices[-1], book.ask_prices[0]
-        best = (bid, book.bids[bid], ask, book.asks[ask])
-        before = self._best
+        best, before = book.best, self._best
         if best == before:
             return
+        bid, bid_quantity, ask, ask_quantity = best
         old_bid, old_bid_quantity, old_ask, old_ask_quantity = before
         flow = self._flow
         if bid >= old_bid:
-            flow += best[1]
+            flow += bid_quantity
         if bid <= old_bid:
             flow -= old_bid_quantity
         if ask <= old_ask:
-            flow -= best[3]
+            flow -= ask_quantity
         if ask >= old_ask:
             flow += old_ask_quantity
         self._flow = flow

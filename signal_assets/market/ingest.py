@@ -116,6 +116,8 @@ class VenueIngest:
 
     def requests(self) -> list[SnapshotRequest | TradesRequest]:
         """What is to be asked by REST, newly since the last call."""
+        if not self._requests:
+            return []
         requests = self._requests[:]
         self._requests.clear()
         return requests

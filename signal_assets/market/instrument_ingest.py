@@ -26,7 +26,7 @@ from signal_assets.market.ingest_protocol import (
     SnapshotRequest,
     TradesRequest,
 )
-from signal_assets.market.messages import DepthSnapshot, DepthUpdate, Trade
+from signal_assets.market.messages import DepthSnapshot, DepthUpdate, PriceLevels, Trade
 from signal_assets.market.order_book import Continuity, OrderBook
 from signal_assets.market.tables import FLAG_FILLED_BY_REST
 from signal_assets.market.trade_quality import QUALITY_KINDS, trade_flags
@@ -226,8 +226,7 @@ class InstrumentIngest:
 
     def _depth(self, update: DepthUpdate) -> bool:
         time, book = update.event_time, self.book
-        plain = update.first_update_id == book.last_update_id + 1 and update.previous_final_update_id is None
-        if not (plain and self.synced):
+        if not (self.synced and book.plainly_next(update)):
             answer = self._out_of_order(update)
             if answer is not None:
                 return answer
@@ -287,7 +286,10 @@ class InstrumentIngest:
             self._advance(update.event_time)
             return True
         self._asked_at = update.event_time
-        self._ask(SnapshotRequest(self.key, update.first_update_id - 1, "sync"))
+        # By the rules a spot diff may begin right behind the snapshot, a futures diff must contain its id.
+        futures = update.previous_final_update_id is not None
+        position = update.final_update_id if futures else update.first_update_id - 1
+        self._ask(SnapshotRequest(self.key, position, "sync"))
         return False
 
     def answer_snapshot(self, request: SnapshotRequest, snapshot: DepthSnapshot, venue_clock: int) -> None:
@@ -295,9 +297,9 @@ class InstrumentIngest:
         if request != self.awaiting:
             return
         self.awaiting = None
-        bids = [price for price, quantity in snapshot.bids if quantity > 0]
-        asks = [price for price, quantity in snapshot.asks if quantity > 0]
-        if not bids or not asks or max(bids) >= min(asks):
+        bids, asks = PriceLevels.of(snapshot.bids), PriceLevels.of(snapshot.asks)
+        bid_prices, ask_prices = bids.prices[bids.quantities > 0], asks.prices[asks.quantities > 0]
+        if not len(bid_prices) or not len(ask_prices) or bid_prices.max() >= ask_prices.min():
             if request.purpose == "sync":
                 self._without_book("snapshot with an empty side or crossed prices")
             else:
@@ -353,9 +355,9 @@ class InstrumentIngest:
         book = self.book
         if book.crossed:
             self.crossed += 1
-            self._note("crossed_book", time, f"bid {book.bid_prices[-1]} ask {book.ask_prices[0]}")
+            self._note("crossed_book", time, f"bid {book.best[0]} ask {book.best[2]}")
         else:
-            self._note("empty_side", time, f"{len(book.bid_prices)} bids, {len(book.ask_prices)} asks")
+            self._note("empty_side", time, f"{len(book.bids)} bids, {len(book.asks)} asks")
         self._lose_sync(time - 1, "crossed" if book.crossed else "sequence")
 
     def _compare_before(self, update: DepthUpdate) -> None:

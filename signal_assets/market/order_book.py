@@ -1,18 +1,32 @@
 """One instrument's order book, exact, in integers.
 
 Belongs here: applying snapshots and diffs, continuity of their ids, best prices, coverage, comparison with a snapshot.
-Does not belong here: when to ask for a snapshot (``instrument_ingest``), clocks, any venue's JSON.
+Does not belong here: when to ask for a snapshot (``instrument_ingest``), the arrays themselves (``book_side``), clocks,
+any venue's JSON.
 """
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Sequence
 from enum import IntEnum
-from itertools import islice
 
-from signal_assets.market.messages import DepthSnapshot, DepthUpdate
+import numpy as np
+from numpy.typing import NDArray
+
+from signal_assets.market.book_side import (
+    ASK,
+    BID,
+    SIGN,
+    change_levels,
+    count_differences,
+    empty_rows,
+    sorted_side,
+)
+from signal_assets.market.messages import DepthSnapshot, DepthUpdate, PriceLevels
 
 Levels = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Bid prices, bid quantities, ask prices, ask quantities; best price first."""
+
+Side = tuple[NDArray[np.int64], NDArray[np.int64]]
+NO_KEYS = np.empty(0, dtype=np.int64)
 
 
 class SequenceGapError(ValueError):
@@ -35,9 +49,16 @@ class Continuity(IntEnum):
 class OrderBook:
     """Levels of one instrument; prices and quantities are int64 units of 1e-8.
 
-    Per side a dict price → quantity and the sorted prices, so that a diff costs a dictionary access per level and a
-    bisection only where a level appears or goes. Bids and asks both ascend: the best bid is the last, the best ask the
-    first.
+    Two sorted arrays a side, changed by compiled code: a diff costs one call whatever the number of its levels.
+
+    Attributes
+    ----------
+    best : tuple of int
+        Best bid, its quantity, best ask, its quantity; 0 on an empty side.
+    usable : bool
+        Whether both sides have levels and do not cross.
+    last_update_id : int
+        Id of the newest update contained; -1 before the first snapshot.
 
     Examples
     --------
@@ -50,23 +71,24 @@ class OrderBook:
     """
 
     __slots__ = (
+        "_ask_count",
+        "_bid_count",
         "_fresh",
+        "_rows",
         "_top",
         "_top_count",
-        "ask_prices",
-        "asks",
-        "bid_prices",
-        "bids",
+        "best",
         "coverage_high",
         "coverage_low",
         "last_update_id",
+        "usable",
     )
 
     def __init__(self) -> None:
-        self.bids: dict[int, int] = {}
-        self.asks: dict[int, int] = {}
-        self.bid_prices: list[int] = []
-        self.ask_prices: list[int] = []
+        self._rows = empty_rows()
+        self._bid_count = self._ask_count = 0
+        self.best = (0, 0, 0, 0)
+        self.usable = False
         self.last_update_id = -1
         self.coverage_low = 0
         self.coverage_high = 0
@@ -76,15 +98,11 @@ class OrderBook:
 
     def apply_snapshot(self, snapshot: DepthSnapshot) -> None:
         """Forget everything and start from ``snapshot``; coverage becomes its lowest bid to its highest ask."""
-        self.bids = {price: quantity for price, quantity in snapshot.bids if quantity > 0}
-        self.asks = {price: quantity for price, quantity in snapshot.asks if quantity > 0}
-        self.bid_prices = sorted(self.bids)
-        self.ask_prices = sorted(self.asks)
+        self._set(sorted_side(PriceLevels.of(snapshot.bids), BID), sorted_side(PriceLevels.of(snapshot.asks), ASK))
         self.last_update_id = snapshot.last_update_id
-        self.coverage_low = self.bid_prices[0] if self.bid_prices else 0
-        self.coverage_high = self.ask_prices[-1] if self.ask_prices else 0
+        self.coverage_low = int(self._side(BID, 1)[0][0]) if self._bid_count else 0
+        self.coverage_high = -int(self._side(ASK, 1)[0][0]) if self._ask_count else 0
         self._fresh = True
-        self._top_count = 0
 
     def continuity(self, update: DepthUpdate) -> Continuity:
         """How ``update`` lies to this book, by the venue's rules.
@@ -108,6 +126,13 @@ class OrderBook:
             follows = previous == last
         return Continuity.FOLLOWS if follows else Continuity.GAP
 
+    def plainly_next(self, update: DepthUpdate) -> bool:
+        """Whether ``update`` follows by the rule for every diff but the first, which is what nearly all do."""
+        previous = update.previous_final_update_id
+        if previous is None:
+            return update.first_update_id == self.last_update_id + 1 <= update.final_update_id
+        return previous == self.last_update_id < update.final_update_id and not self._fresh
+
     def apply_update(self, update: DepthUpdate) -> bool:
         """Apply a diff; a stale one is ignored.
 
@@ -121,17 +146,22 @@ class OrderBook:
         SequenceGapError
             If updates are missing before it; the book is unchanged.
         """
-        if update.first_update_id != self.last_update_id + 1 or update.previous_final_update_id is not None:
+        if not self.plainly_next(update):
             continuity = self.continuity(update)
             if continuity is Continuity.STALE:
                 return False
             if continuity is Continuity.GAP:
                 raise SequenceGapError(self.last_update_id, update.first_update_id)
-        bids, asks = update.bids, update.asks
-        if bids:
-            _apply_levels(bids, self.bids, self.bid_prices)
-        if asks:
-            _apply_levels(asks, self.asks, self.ask_prices)
+        bids, asks = PriceLevels.of(update.bids).packed, PriceLevels.of(update.asks).packed
+        rows = self._rows
+        needed = max(self._bid_count + len(bids) // 2, self._ask_count + len(asks) // 2)
+        if 4 * needed > len(rows):
+            self._set(self._side(BID, self._bid_count), self._side(ASK, self._ask_count), room=needed)
+            rows = self._rows
+        self._bid_count, self._ask_count, bid, bid_quantity, ask, ask_quantity = change_levels(
+            bids, asks, rows, self._bid_count, self._ask_count
+        )
+        self._note_best(bid, bid_quantity, ask, ask_quantity)
         self.last_update_id = update.final_update_id
         self._fresh = False
         self._top_count = 0
@@ -140,22 +170,17 @@ class OrderBook:
     @property
     def best_bid(self) -> tuple[int, int] | None:
         """Highest bid as (price, quantity), None on an empty side."""
-        return (self.bid_prices[-1], self.bids[self.bid_prices[-1]]) if self.bid_prices else None
+        return self.best[:2] if self._bid_count else None
 
     @property
     def best_ask(self) -> tuple[int, int] | None:
         """Lowest ask as (price, quantity), None on an empty side."""
-        return (self.ask_prices[0], self.asks[self.ask_prices[0]]) if self.ask_prices else None
+        return self.best[2:] if self._ask_count else None
 
     @property
     def crossed(self) -> bool:
         """Whether the best bid is at or above the best ask."""
-        return bool(self.bid_prices and self.ask_prices) and self.bid_prices[-1] >= self.ask_prices[0]
-
-    @property
-    def usable(self) -> bool:
-        """Whether both sides have levels and do not cross."""
-        return bool(self.bid_prices and self.ask_prices) and self.bid_prices[-1] < self.ask_prices[0]
+        return bool(self._bid_count and self._ask_count) and self.best[0] >= self.best[2]
 
     @property
     def coverage(self) -> tuple[int, int]:
@@ -165,17 +190,26 @@ class OrderBook:
     @property
     def size(self) -> int:
         """Number of levels on both sides."""
-        return len(self.bid_prices) + len(self.ask_prices)
+        return self._bid_count + self._ask_count
+
+    @property
+    def bids(self) -> PriceLevels:
+        """All bids, best first; a copy."""
+        return self._packed(BID, self._bid_count)
+
+    @property
+    def asks(self) -> PriceLevels:
+        """All asks, best first; a copy."""
+        return self._packed(ASK, self._ask_count)
 
     def levels(self, count: int) -> Levels:
         """The ``count`` best levels of each side, best first."""
-        bid_prices = tuple(islice(reversed(self.bid_prices), count))
-        ask_prices = tuple(self.ask_prices[:count])
+        bids, asks = self._packed(BID, self._bid_count, count), self._packed(ASK, self._ask_count, count)
         return (
-            bid_prices,
-            tuple(map(self.bids.__getitem__, bid_prices)),
-            ask_prices,
-            tuple(map(self.asks.__getitem__, ask_prices)),
+            tuple(bids.prices.tolist()),
+            tuple(bids.quantities.tolist()),
+            tuple(asks.prices.tolist()),
+            tuple(asks.quantities.tolist()),
         )
 
     def top(self, count: int) -> Levels:
@@ -194,7 +228,8 @@ class OrderBook:
         Parameters
         ----------
         snapshot : DepthSnapshot
-            The book at the id where ours is, or (with ``touched``) inside the diff that comes next.
+            The book at the id where ours is, or (with ``touched``) inside the diff that comes next; both sides have
+            levels.
         touched : DepthUpdate, optional
             That next diff. Its levels may rightly differ and are not counted; it must be applied afterwards.
 
@@ -204,36 +239,54 @@ class OrderBook:
             Number of levels that differed. Coverage becomes the union with the snapshot's range, or that range alone
             where the two do not overlap.
         """
-        bids = {price: quantity for price, quantity in snapshot.bids if quantity > 0}
-        asks = {price: quantity for price, quantity in snapshot.asks if quantity > 0}
-        low, high = min(bids), max(asks)
-        ours_bids = {price: quantity for price, quantity in self.bids.items() if price >= low}
-        ours_asks = {price: quantity for price, quantity in self.asks.items() if price <= high}
-        differences = _count_differences(ours_bids, bids, touched.bids if touched else ())
-        differences += _count_differences(ours_asks, asks, touched.asks if touched else ())
-        self.bids = bids | {price: quantity for price, quantity in self.bids.items() if price < low}
-        self.asks = asks | {price: quantity for price, quantity in self.asks.items() if price > high}
-        self.bid_prices = sorted(self.bids)
-        self.ask_prices = sorted(self.asks)
+        bids, asks = sorted_side(PriceLevels.of(snapshot.bids), BID), sorted_side(PriceLevels.of(snapshot.asks), ASK)
+        low, high = int(bids[0][0]), -int(asks[0][0])
+        bid_differences, bids = self._reconciled(BID, self._bid_count, bids, touched.bids if touched else None)
+        ask_differences, asks = self._reconciled(ASK, self._ask_count, asks, touched.asks if touched else None)
+        self._set(bids, asks)
         if low <= self.coverage_high and high >= self.coverage_low:
             low, high = min(low, self.coverage_low), max(high, self.coverage_high)
         self.coverage_low, self.coverage_high = low, high
+        return bid_differences + ask_differences
+
+    def _reconciled(
+        self, side: int, count: int, theirs: Side, touched: Sequence[tuple[int, int]] | None
+    ) -> tuple[int, Side]:
+        """How many levels differ within their range, and the side with theirs in place of ours there."""
+        ours = self._side(side, count)
+        inside = int(np.searchsorted(ours[0], theirs[0][0]))
+        ignored = NO_KEYS if touched is None else PriceLevels.of(touched).prices * SIGN[side]
+        differences = count_differences(ours[0][inside:], ours[1][inside:], *theirs, ignored)
+        return differences, (
+            np.concatenate([ours[0][:inside], theirs[0]]),
+            np.concatenate([ours[1][:inside], theirs[1]]),
+        )
+
+    def _side(self, side: int, end: int, begin: int = 0) -> Side:
+        """Keys and quantities from ``begin`` to ``end`` as they lie in the array, worst first; views."""
+        capacity = len(self._rows) // 4
+        keys, quantities = side * capacity, (side + 1) * capacity
+        return self._rows[keys + begin : keys + end], self._rows[quantities + begin : quantities + end]
+
+    def _set(self, bids: Side, asks: Side, room: int = 0) -> None:
+        bid_count, ask_count = len(bids[0]), len(asks[0])
+        self._rows = empty_rows(2 * max(bid_count, ask_count, room))
+        for side, levels, count in ((BID, bids, bid_count), (ASK, asks, ask_count)):
+            for row, numbers in zip(self._side(side, count), levels, strict=True):
+                row[:] = numbers
+        self._bid_count, self._ask_count = bid_count, ask_count
         self._top_count = 0
-        return differences
+        bid, bid_quantity = (int(row[-1]) for row in self._side(BID, bid_count)) if bid_count else (0, 0)
+        ask, ask_quantity = (int(row[-1]) for row in self._side(ASK, ask_count)) if ask_count else (0, 0)
+        self._note_best(bid, bid_quantity, -ask, ask_quantity)
 
+    def _note_best(self, bid: int, bid_quantity: int, ask: int, ask_quantity: int) -> None:
+        self.best = (bid, bid_quantity, ask, ask_quantity)
+        self.usable = bid < ask and self._bid_count > 0 and self._ask_count > 0
 
-def _apply_levels(levels: Iterable[tuple[int, int]], quantities: dict[int, int], prices: list[int]) -> None:
-    for price, quantity in levels:
-        if quantity > 0:
-            if price not in quantities:
-                insort(prices, price)
-            quantities[price] = quantity
-        elif quantities.pop(price, None) is not None:
-            del prices[bisect_left(prices, price)]
-
-
-def _count_differences(ours: dict[int, int], theirs: dict[int, int], touched: Iterable[tuple[int, int]]) -> int:
-    if ours == theirs:
-        return 0
-    different = {price for price, _ in ours.items() ^ theirs.items()}
-    return len(different.difference(price for price, _ in touched))
+    def _packed(self, side: int, used: int, count: int | None = None) -> PriceLevels:
+        keys, quantities = self._side(side, used, 0 if count is None else max(used - count, 0))
+        packed = np.empty(2 * len(keys), dtype=np.int64)
+        packed[0::2] = keys[::-1] * SIGN[side]
+        packed[1::2] = quantities[::-1]
+        return PriceLevels(packed)

@@ -270,7 +270,7 @@ async def test_an_unusable_answer_is_refused_in_one_line(
 
 
 async def test_no_exchange_at_all_is_said_after_the_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resources.exchange.binance._pause", lambda state: 0.001)
+    monkeypatch.setattr("resources.exchange.binance_client._pause", lambda state: 0.001)
     async with BinanceSpot([BTC], rest_url="http://127.0.0.1:9", stream_url="ws://127.0.0.1:9") as binance:
         with pytest.raises(ExchangeUnavailableError, match=r"tried 6 times"):
             await binance.ping()

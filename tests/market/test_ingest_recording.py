@@ -120,8 +120,8 @@ def named(table: Any, rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
 
 def test_final_book_equals_plain_replay(replay: Replay) -> None:
     book = replay.ingest._instruments[BTC.key].book
-    assert book.bids == replay.book.bids
-    assert book.asks == replay.book.asks
+    assert dict(book.bids) == replay.book.bids
+    assert dict(book.asks) == replay.book.asks
     bid, bid_quantity, ask, ask_quantity = replay.book.best()
     assert (book.best_bid, book.best_ask) == ((bid, bid_quantity), (ask, ask_quantity))
     assert replay.state["levels"] == len(replay.book.bids) + len(replay.book.asks) > 2_000

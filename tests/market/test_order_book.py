@@ -1,5 +1,7 @@
 """The book against two plain dictionaries, and its continuity rules against the venue's documented ones."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,8 +45,8 @@ def test_levels_equal_plain_dictionaries(
             side.update(change)
             for price in [price for price, quantity in side.items() if not quantity]:
                 del side[price]
-        assert book.bids == bids
-        assert book.asks == asks
+        assert dict(book.bids) == bids
+        assert dict(book.asks) == asks
         assert book.best_bid == (max(bids.items()) if bids else None)
         assert book.best_ask == (min(asks.items()) if asks else None)
         assert book.crossed == bool(bids and asks and max(bids) >= min(asks))
@@ -104,7 +106,7 @@ def test_futures_diffs_chain_on_the_previous_final_id() -> None:
     # ids of futures diffs need not touch: only `pu` counts
     assert book.apply_update(update(20, 25, [(97, 3)], previous=14))
     assert not book.apply_update(update(20, 25, [(97, 9)], previous=14))
-    assert book.bids[97] == 3
+    assert dict(book.bids)[97] == 3
     with pytest.raises(SequenceGapError):
         book.apply_update(update(26, 30, previous=24))
 
@@ -152,7 +154,7 @@ def test_snapshot_sets_coverage_and_forgets_the_old_book() -> None:
     assert book.coverage == (98, 103)
     book.apply_snapshot(snapshot(20, bids=((97, 1),)))
     assert book.coverage == (97, 103)
-    assert book.bids == {97: 1}
+    assert dict(book.bids) == {97: 1}
 
 
 def test_reconcile_repairs_inside_the_range_and_keeps_what_is_outside() -> None:
@@ -161,9 +163,9 @@ def test_reconcile_repairs_inside_the_range_and_keeps_what_is_outside() -> None:
     differences = book.reconcile(DepthSnapshot("X", 11, [(99, 5), (97, 3)], [(101, 9), (103, 4), (104, 1)]))
     # 98 gone, 97 new; 101 changed, 104 new
     assert differences == 4
-    assert book.bids == {99: 5, 97: 3, 90: 7}
-    assert book.asks == {101: 9, 103: 4, 104: 1, 200: 8}
-    assert book.bid_prices == [90, 97, 99]
+    assert dict(book.bids) == {99: 5, 97: 3, 90: 7}
+    assert dict(book.asks) == {101: 9, 103: 4, 104: 1, 200: 8}
+    assert book.bids.prices.tolist() == [99, 97, 90]
     assert book.coverage == (97, 104)
     assert book.reconcile(DepthSnapshot("X", 11, [(99, 5), (97, 3)], [(101, 9), (103, 4), (104, 1)])) == 0
 
@@ -180,5 +182,59 @@ def test_reconcile_inside_the_next_diff_does_not_count_what_it_touches() -> None
     straddling = update(11, 13, [(99, 7)], [(102, 1)])
     assert book.reconcile(DepthSnapshot("X", 12, [(99, 6), (98, 1)], [(101, 2), (103, 4)]), straddling) == 0
     assert book.apply_update(straddling)
-    assert book.bids == {99: 7, 98: 1}
-    assert book.asks == {101: 2, 102: 1, 103: 4}
+    assert dict(book.bids) == {99: 7, 98: 1}
+    assert dict(book.asks) == {101: 2, 102: 1, 103: 4}
+
+
+def test_thousands_of_levels_in_any_order_equal_plain_dictionaries() -> None:
+    rng = random.Random(7)
+    book, sides = OrderBook(), ({1: 1}, {10**6: 1})
+    book.apply_snapshot(DepthSnapshot("X", 0, list(sides[0].items()), list(sides[1].items())))
+    for number in range(1, 200):
+        changes = [
+            [(rng.randrange(low, low + 9_000), rng.choice((0, 0, 1, 2, 2**62))) for _ in range(rng.choice((0, 3, 400)))]
+            for low in (2, 20_000)
+        ]
+        book.apply_update(update(number, number, changes[0], changes[1]))
+        for side, change in zip(sides, changes, strict=True):
+            for price, quantity in change:  # a price may come twice in one diff: the later quantity counts
+                side[price] = quantity
+                if not quantity:
+                    del side[price]
+        if number % 20 == 0:
+            assert list(book.bids) == sorted(sides[0].items(), reverse=True)
+            assert list(book.asks) == sorted(sides[1].items())
+    assert book.size == len(sides[0]) + len(sides[1]) > 5_000
+    assert book.best == (*max(sides[0].items()), *min(sides[1].items()))
+
+
+RANGES = (
+    st.dictionaries(st.integers(1, 30), st.integers(1, 3), min_size=1),
+    st.dictionaries(st.integers(31, 60), st.integers(1, 3), min_size=1),
+)
+
+
+@given(
+    ours=st.tuples(*RANGES), theirs=st.tuples(*RANGES), touched=st.tuples(BID_CHANGES, ASK_CHANGES), use=st.booleans()
+)
+def test_reconciliation_equals_plain_dictionaries(
+    ours: tuple[dict[int, int], dict[int, int]],
+    theirs: tuple[dict[int, int], dict[int, int]],
+    touched: tuple[list[tuple[int, int]], list[tuple[int, int]]],
+    use: bool,
+) -> None:
+    book = OrderBook()
+    book.apply_snapshot(DepthSnapshot("X", 10, list(ours[0].items()), list(ours[1].items())))
+    straddling = update(11, 13, *touched) if use else None
+    found = book.reconcile(DepthSnapshot("X", 12, list(theirs[0].items()), list(theirs[1].items())), straddling)
+    low, high = min(theirs[0]), max(theirs[1])
+    inside = [{p: q for p, q in ours[0].items() if p >= low}, {p: q for p, q in ours[1].items() if p <= high}]
+    expected = 0
+    for mine, fresh, changes in zip(inside, theirs, touched, strict=True):
+        ignored = {price for price, _ in changes} if use else set()
+        expected += sum(mine.get(p) != fresh.get(p) for p in (mine.keys() | fresh.keys()) - ignored)
+    assert found == expected
+    assert dict(book.bids) == {p: q for p, q in ours[0].items() if p < low} | theirs[0]
+    assert dict(book.asks) == {p: q for p, q in ours[1].items() if p > high} | theirs[1]
+    assert list(book.bids) == sorted(book.bids, reverse=True)
+    assert book.usable

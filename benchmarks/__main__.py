@@ -12,6 +12,7 @@ from benchmarks import (
     day_run,
     dollar_aggregation,
     growth,
+    planted_peaks,
     platform_latency,
     signal_latency,
 )
@@ -19,6 +20,7 @@ from benchmarks.measurement import console, machine
 
 NAMES = (
     "dollar_aggregation",
+    "planted_peaks",
     "book_throughput",
     "signal_latency",
     "day_run",
@@ -43,6 +45,8 @@ def main(words: Sequence[str] | None = None) -> None:
     out.print(machine())
     if "dollar_aggregation" in wanted:
         dollar_aggregation.main(out)
+    if "planted_peaks" in wanted:
+        planted_peaks.main(out)
     if "book_throughput" in wanted:
         book_throughput.main(out)
     if "signal_latency" in wanted:

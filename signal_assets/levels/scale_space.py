@@ -243,6 +243,22 @@ def sides_of(total: Reals, place: int, width: int) -> tuple[float, float, float]
     return max(near_left, near_right), max(far_left, far_right), lowest
 
 
+@compiled(takes="reals, integer, integer", returns="flag")
+def falls_towards_the_ends(total: Reals, place: int, width: int) -> bool:
+    """Whether, where a side is missing, the outer third is lower than the middle one (compiled).
+
+    Without it a slope that ends with the profile would look like a peak: nothing is known of what lies beyond.
+    """
+    count = total.size - 1
+    half, gap, side = width // 2, max(1, width // 4), max(8, width // 2)
+    third = max(1, width // 3)
+    start, end = place - half, place + half + 1
+    middle = mean_between(total, start + third, end - third)
+    if start - gap < side // 2 and mean_between(total, start, start + third) >= middle:
+        return False
+    return not (end + gap + side // 2 > count and mean_between(total, end - third, end) >= middle)
+
+
 @compiled(takes="real", returns="real")
 def signed_root(value: float) -> float:
     """Square root that keeps the sign: tames large distances (compiled)."""
@@ -333,7 +349,9 @@ def candidates(row: Reals, widths: Integers) -> tuple[Integers, Integers, Reals]
         if compactness(kept, each, noise_kept, height) == 0:
             continue
         for i in range(half, row.size - half):
-            if height[i] > 0 and found < room and is_local_maximum(height, i, half):
+            if height[i] <= 0 or found == room or not is_local_maximum(height, i, half):
+                continue
+            if falls_towards_the_ends(kept, i, each):
                 place[found], width[found] = i, each
                 found += 1
     measured = np.empty((found, 14))

@@ -56,11 +56,13 @@ def height_above_sides(total: Reals, place: int, width: int) -> float:
     return float(max(mean_between(total, place - half, place + half + 1) - beside, 0.0))
 
 
-@compiled(takes="integers, reals, real, real", returns="own integers, own real rows")
+CURVES: Final = np.array([CONFIDENCE_INTERCEPT, CONFIDENCE_SLOPE, NOISE_INTERCEPT, NOISE_SLOPE])
+
+
 def detect_in_scale_space(
     bucket: Integers, volume: Reals, false_discovery_rate: float, min_peak_confidence: float
 ) -> tuple[Integers, Reals]:
-    """Peaks of one profile, ascending by price (compiled).
+    """Peaks of one profile, ascending by price.
 
     Parameters
     ----------
@@ -74,14 +76,33 @@ def detect_in_scale_space(
     measures : ndarray of float64, shape (6, n)
         z-score, confidence, distance in σ, prominence, width, p-value.
     """
+    # Arguments, not globals: a compiled function would keep the numbers it was first compiled with.
+    found: tuple[Integers, Reals] = detect(
+        bucket, volume, false_discovery_rate, min_peak_confidence, CENTRE, SCALE, WEIGHTS, CURVES
+    )
+    return found
+
+
+@compiled(takes="integers, reals, real, real, reals, reals, reals, reals", returns="own integers, own real rows")
+def detect(
+    bucket: Integers,
+    volume: Reals,
+    false_discovery_rate: float,
+    min_peak_confidence: float,
+    centre_of_measures: Reals,
+    scale_of_measures: Reals,
+    weights: Reals,
+    curves: Reals,
+) -> tuple[Integers, Reals]:
+    """The compiled part of :func:`detect_in_scale_space`; ``curves`` as CURVES."""
     if bucket.size == 0 or volume.max() <= 0:
         return np.empty(0, np.int64), np.empty((6, 0), np.float64)
     row, place_of_entry = spread_out(bucket, volume)
     place, width, measured = candidates(row, WIDTHS)
-    score = scores(measured, CENTRE, SCALE, WEIGHTS)
+    score = scores(measured, centre_of_measures, scale_of_measures, weights)
     chosen = choose(place, width, score, REACH, LEAST_SCORE)
-    p_value = np.minimum(np.exp(NOISE_INTERCEPT + NOISE_SLOPE * score[chosen]), 1.0)
-    confidence = 1 / (1 + np.exp(-(CONFIDENCE_INTERCEPT + CONFIDENCE_SLOPE * score[chosen])))
+    p_value = np.minimum(np.exp(curves[2] + curves[3] * score[chosen]), 1.0)
+    confidence = 1 / (1 + np.exp(-(curves[0] + curves[1] * score[chosen])))
     limit = discovery_limit(p_value, row.size, false_discovery_rate)
     kept = np.flatnonzero((confidence >= min_peak_confidence) & (p_value <= limit))
     _, _, centre, price_deviation = moments(bucket, volume)

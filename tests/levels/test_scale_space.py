@@ -10,6 +10,7 @@ from signal_assets.levels.scale_space import (
     WIDTHS,
     candidates,
     compactness,
+    falls_towards_the_ends,
     form,
     is_local_maximum,
     mean_between,
@@ -100,6 +101,13 @@ def test_sides_by_hand():
     assert sides_of(running_sum(row), 2, 5) == (5, 0, 0)
 
 
+def test_a_rise_that_ends_with_the_profile_is_no_candidate():
+    rising = running_sum(np.arange(41.0))
+    assert not falls_towards_the_ends(rising, 38, 5)
+    assert falls_towards_the_ends(rising, 20, 5)
+    assert not falls_towards_the_ends(running_sum(np.arange(41.0)[::-1]), 2, 5)
+
+
 def test_form_by_hand():
     # Nine buckets 0 0 0 6 6 6 0 0 0: the middle third 6 above the outer ones, noise √(1/3 + 1/6) = √(1/2).
     row = np.array([0, 0, 0, 6, 6, 6, 0, 0, 0.0])
@@ -131,6 +139,7 @@ def test_interpreted_and_compiled_steps_agree(row):
         np.testing.assert_array_equal(first, second)
         for place in range(width // 2, len(row) - width // 2):
             assert is_local_maximum(first, place, 2) == is_local_maximum.py_func(first, place, 2)
+            assert falls_towards_the_ends(total, place, width) == falls_towards_the_ends.py_func(total, place, width)
             assert sides_of(total, place, width) == sides_of.py_func(total, place, width)
             for step, size in ((measure_cut, 10), (measure_kept, 4)):
                 ours, theirs = np.empty(size), np.empty(size)

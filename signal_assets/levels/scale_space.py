@@ -130,7 +130,8 @@ def residuals(row: Reals) -> Reals:
     does not follow keeps its place.
     """
     count = row.size
-    least = LEAST_VOLUME * np.median(row[row > 0])
+    # The two floors only keep the quotient finite when volumes differ, or are small, beyond all reason.
+    least = max(LEAST_VOLUME * np.median(row[row > 0]), 1e-12 * row.max(), 1e-300)
     stabilized = np.log1p(row / least)
     steps = np.zeros(count)
     for i in range(count - 1):

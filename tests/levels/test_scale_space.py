@@ -67,6 +67,11 @@ def test_a_huge_order_weighs_five_and_a_strong_peak_keeps_its_form():
     assert kept[304:316].min() > 20
 
 
+@pytest.mark.parametrize("row", [[1.0, 1e-308, 1e-308], [5e-324, 5e-324], [1e308, 1.0, 1.0], [1e308, 1e308]])
+def test_volumes_beyond_all_reason_give_finite_residuals(row):
+    assert np.isfinite(residuals(np.array(row))).all()
+
+
 def test_the_noise_of_means_is_one_for_white_noise_and_grows_with_autocorrelation():
     white = np.random.default_rng(2).normal(0, 1, 30_000)
     assert noise_of_means(running_sum(white)) == pytest.approx(1, abs=0.06)

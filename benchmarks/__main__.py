@@ -4,7 +4,10 @@ Belongs here: which there are, in which order. Does not belong here: any of them
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from rich.console import Console
 
 from benchmarks import (
     back_fill,
@@ -15,62 +18,47 @@ from benchmarks import (
     level_outcomes,
     market_analysis,
     minute_windows,
+    planted_peaks,
     platform_latency,
     signal_latency,
     snapshot_text,
 )
 from benchmarks.measurement import console, machine
 
-NAMES = (
-    "dollar_aggregation",
-    "market_analysis",
-    "level_outcomes",
-    "snapshot_text",
-    "book_throughput",
-    "signal_latency",
-    "minute_windows",
-    "day_run",
-    "back_fill",
-    "platform_latency",
-    "growth",
-)
+MEASUREMENTS: Final[dict[str, Callable[[Console], object]]] = {
+    "dollar_aggregation": dollar_aggregation.main,
+    "market_analysis": market_analysis.main,
+    "planted_peaks": planted_peaks.main,
+    "level_outcomes": level_outcomes.main,
+    "snapshot_text": snapshot_text.main,
+    "book_throughput": book_throughput.main,
+    "signal_latency": signal_latency.main,
+    "minute_windows": minute_windows.main,
+    "day_run": day_run.main,
+    "back_fill": back_fill.main,
+    "platform_latency": platform_latency.main,
+    "growth": growth.main,
+}
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Measure what is asked for, everything by default."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(NAMES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(MEASUREMENTS)}")
     parser.add_argument(
         "--seconds", type=float, default=platform_latency.SECONDS, help="how long the platform is measured"
     )
     arguments = parser.parse_args(words)
-    if unknown := set(arguments.names) - set(NAMES):
-        parser.error(f"no measurement {min(unknown)!r}; there are {', '.join(NAMES)}")
-    wanted = arguments.names or NAMES
+    if unknown := set(arguments.names) - set(MEASUREMENTS):
+        parser.error(f"no measurement {min(unknown)!r}; there are {', '.join(MEASUREMENTS)}")
     out = console()
     out.print(machine())
-    if "dollar_aggregation" in wanted:
-        dollar_aggregation.main(out)
-    if "market_analysis" in wanted:
-        market_analysis.main(out)
-    if "level_outcomes" in wanted:
-        level_outcomes.main(out)
-    if "snapshot_text" in wanted:
-        snapshot_text.main(out)
-    if "book_throughput" in wanted:
-        book_throughput.main(out)
-    if "signal_latency" in wanted:
-        signal_latency.main(out)
-    if "minute_windows" in wanted:
-        minute_windows.main(out)
-    if "day_run" in wanted:
-        day_run.main(out)
-    if "back_fill" in wanted:
-        back_fill.main(out)
-    if "platform_latency" in wanted:
-        platform_latency.main(out, arguments.seconds)
-    if "growth" in wanted:
-        growth.main(out)
+    for name, measure in MEASUREMENTS.items():
+        if name in (arguments.names or MEASUREMENTS):
+            if name == "platform_latency":
+                platform_latency.main(out, arguments.seconds)
+            else:
+                measure(out)
 
 
 if __name__ == "__main__":

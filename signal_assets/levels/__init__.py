@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from signal_assets.levels.parameters import LevelParameters
     from signal_assets.levels.price_zones import Clusters, cluster_peaks
     from signal_assets.levels.profile import Profile, depth_profile, trade_profile
+    from signal_assets.levels.scale_space_peaks import detect_scale_space_peaks
     from signal_assets.levels.value_area import ValueArea, find_value_area
     from signal_assets.levels.wave_peaks import (
         WavePeak,
@@ -38,6 +39,7 @@ __all__ = [
     "depth_profile",
     "detect_combined_peaks",
     "detect_normal_distribution_peaks",
+    "detect_scale_space_peaks",
     "detect_volume_peaks",
     "find_value_area",
     "trade_profile",
@@ -56,6 +58,7 @@ _HOME = {
     "aggregate_depth": "aggregates.dollar_depth",
     "cluster_peaks": "levels.price_zones",
     "depth_profile": "levels.profile",
+    "detect_scale_space_peaks": "levels.scale_space_peaks",
     "find_value_area": "levels.value_area",
     "trade_profile": "levels.profile",
 }

@@ -53,7 +53,8 @@ class WavePeak:
     width : float
         Width at half the prominence, in buckets (as ``scipy.signal.peak_widths``).
     method : str
-        statistical, volume or combined.
+        statistical, volume, combined or scale_space. What the numbers of the last mean says
+        :func:`signal_assets.levels.detect_scale_space_peaks`.
     """
 
     price: int
@@ -277,7 +278,8 @@ def _volume(min_relative_volume: float = 2.0, min_absolute_volume: float = 10.0)
     return float(min_relative_volume), float(min_absolute_volume)
 
 
-def _profile(price_bucket: ArrayLike, volume: ArrayLike) -> tuple[Integers, Reals]:
+def checked_profile(price_bucket: ArrayLike, volume: ArrayLike) -> tuple[Integers, Reals]:
+    """The profile as arrays, or ValueError saying what is wrong with it."""
     bucket, volumes = np.asarray(price_bucket), np.asarray(volume, dtype=np.float64)
     if bucket.ndim != 1 or bucket.shape != volumes.shape:
         raise ValueError(f"price_bucket {bucket.shape} and volume {volumes.shape} must be of one length")
@@ -298,7 +300,7 @@ def _peaks(
     statistical: tuple[float, float, float],
     by_volume: tuple[float, float],
 ) -> list[WavePeak]:
-    bucket, volumes = _profile(price_bucket, volume)
+    bucket, volumes = checked_profile(price_bucket, volume)
     method, entry, measures = detect(bucket, volumes, *statistical, *by_volume, MERGE_TOLERANCE)
     chosen = np.flatnonzero(method == wanted)
     peaks = []

@@ -2,13 +2,14 @@
 
 Belongs here: what it is and why. Does not belong here: its compiled steps (``novelty_steps``).
 
-Six sources look at each value x:
+Seven sources look at each value x:
 
 | source | distance |
 | --- | --- |
 | value | of x from the nearest of the past |
 | residual | of x - EMA from the nearest such residual of the past; the EMA has α = 0.02 |
 | mean_5, mean_10, mean_50 | of the mean up to x from the nearest such mean of the past |
+| step | of x from the value before |
 | earlier_days | of x from the nearest mean of the same half hour, or a neighbour of it, on the 14 days before |
 
 1. **Novelty.** The past of a source is its newest ``window`` values. A distance from the nearest of them does not
@@ -17,8 +18,9 @@ Six sources look at each value x:
 2. **Rarity.** Each distance becomes -log10 of the probability of one so great or greater, by the distances of the
    same source in the past: the share above it in the bulk; beyond the 95 % quantile a generalized Pareto tail fitted
    by moments, its shape within 0…0.9, with five exceedances of an exponential tail assumed before any was seen.
-3. **Evidence** is the mean of the six; a source that knows nothing adds 0. The sources are alike enough to agree on
-   what is rare and different enough not to err together, so no weights.
+3. **Evidence** is the cubic mean of the seven, (Σ e³ / 7)^(1/3), so that what one source finds very rare is heard
+   though the others are silent; a source that knows nothing adds 0. It is smoothed with weight 1/2: what lasts counts more
+   than what is gone with the next value.
 4. **Vote and alert.** It votes where evidence ≥ threshold · (1 + habit). A vote after ``cool_down`` values without
    one is an alert; it raises the habit by ``strain``, and the habit falls by half in ``half_life`` values. So a
    series that keeps raising alerts has to do more for the next one.
@@ -57,7 +59,7 @@ from signal_assets.anomalies.novelty_steps import (
     refill_pool,
 )
 
-SOURCE_NAMES: Final = ("value", "residual", "mean_5", "mean_10", "mean_50", "earlier_days")
+SOURCE_NAMES: Final = ("value", "residual", "mean_5", "mean_10", "mean_50", "step", "earlier_days")
 """In the order in which their evidence is reported."""
 
 
@@ -70,7 +72,7 @@ class NoveltyScores(NamedTuple):
         As every detector gives them.
     alerts : ndarray of float64
         Strength of the alert at each value, 0 where there is none: evidence / (1 + habit).
-    evidence : ndarray of float64, shape (values, 6)
+    evidence : ndarray of float64, shape (values, 7)
         -log10 of each source's probability, in the order of SOURCE_NAMES.
     """
 
@@ -85,9 +87,9 @@ class NoveltyDetector:
     Parameters
     ----------
     threshold : float
-        Mean -log10 of a probability from which it votes.
+        Evidence, -log10 of a probability, from which it votes.
     window : int
-        Newest values that each past holds; memory is 24 numbers a value.
+        Newest values that each past holds; memory is 26 numbers a value.
     minimum_points : int
         Without how many a past says nothing.
     cool_down : int
@@ -117,11 +119,11 @@ class NoveltyDetector:
 
     def __init__(
         self,
-        threshold: float = 0.9,
+        threshold: float = 1.25,
         window: int = 5_000,
         minimum_points: int = 150,
-        cool_down: int = 60,
-        strain: float = 0.2,
+        cool_down: int = 120,
+        strain: float = 0.1,
         half_life: float = 4_000.0,
     ) -> None:
         if not 20 <= minimum_points <= window:

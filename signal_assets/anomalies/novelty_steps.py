@@ -5,9 +5,8 @@ stands in another; and the layout of what it remembers. Does not belong here: wh
 (``novelty_detector``).
 
 Every array is of float64. A **pool** is one array: how many values it holds, the place of the oldest, values in order
-of arrival, values ascending. The **memory** of a detector is one too: the numbers named below, the newest fifty
-values, the half-hour means of earlier days, then twelve pools: of five features, of their novelties and the distance
-from earlier days, and of the evidence.
+of arrival, values ascending. The **memory** of a detector is one too: the numbers named below, the newest fifty values,
+the half-hour means of earlier days, then the pools: of the features, of each source's distances, of the evidence.
 """
 
 import math
@@ -31,18 +30,24 @@ DAYS: Final = 15
 PARTS: Final = 48
 """Half hours of a day."""
 PART: Final = 1_800_000_000
-SOURCES: Final = 6
-"""Of evidence: value, residual, means over the newest 5, 10 and 50 values, earlier days."""
-POOLS: Final = 2 * SOURCES
+FEATURES: Final = 5
+"""Value, residual, means over the newest 5, 10 and 50 values."""
+SOURCES: Final = FEATURES + 2
+"""Of evidence: the features' novelties, the step from the value before, earlier days."""
+POOLS: Final = FEATURES + SOURCES + 1
 
-SEEN, AVERAGE, HABIT, QUIET, NEWEST_DAY = range(5)
-RECENT_AT: Final = 5
+SEEN, AVERAGE, SMOOTHED, HABIT, QUIET, NEWEST_DAY = range(6)
+RECENT_AT: Final = 6
 DAYS_AT: Final = RECENT_AT + RECENT
 POOLS_AT: Final = DAYS_AT + DAYS * (1 + 2 * PARTS)
 """Of each day: its number, then the sums of its half hours, then how many values."""
 
 SLOWNESS: Final = 0.02
 """Weight of the newest value in the average."""
+ATTACK: Final = 0.5
+"""Weight of the newest evidence."""
+POWER: Final = 3.0
+"""Of the mean over sources: 1 is the plain mean, ∞ the loudest source alone."""
 TAIL: Final = 0.05
 """Share of a pool that counts as its tail."""
 PRIOR: Final = 5.0
@@ -133,8 +138,8 @@ def rarity(pool: Reals, value: float) -> float:
     shape = min(max(0.5 * (1.0 - mean * mean / variance), 0.0), HEAVIEST)
     distance = (value - edge) / max(mean * (1.0 - shape), floor)
     if shape < 1e-6:
-        return min(-math.log10(TAIL) + distance / math.log(10.0), FURTHEST)
-    return min(-math.log10(TAIL) + math.log10(1.0 + shape * distance) / shape, FURTHEST)
+        return float(min(-math.log10(TAIL) + distance / math.log(10.0), FURTHEST))
+    return float(min(-math.log10(TAIL) + math.log10(1.0 + shape * distance) / shape, FURTHEST))
 
 
 @compiled(takes="own reals, integer, real", returns="real")
@@ -203,26 +208,36 @@ def expected_band(memory: Reals, minimum: float, pool: Reals) -> tuple[float, fl
     return average + pool[2 + size + edge], average + pool[2 + size + held - 1 - edge]
 
 
-@compiled(takes="own reals, own reals, integer, own reals, own reals", returns="real")
-def collect_evidence(memory: Reals, parameters: Reals, time: int, features: Reals, shares: Reals) -> float:
-    """Mean of the sources' evidence, which ``shares`` takes; what is new joins the pools (compiled)."""
+@compiled(takes="own reals, real, real", returns="real")
+def rarity_among_own(pool: Reals, minimum: float, distance: float) -> float:
+    """Rarity of a distance among those of its source before it, which it then joins; 0: unknown (compiled)."""
+    if distance == math.inf:
+        return 0.0
+    found = 0.0
+    if pool[0] >= minimum:
+        found = rarity(pool, distance)
+    join(pool, distance)
+    return found
+
+
+@compiled(takes="own reals, own reals, integer, real, own reals, own reals", returns="real")
+def collect_evidence(memory: Reals, parameters: Reals, time: int, step: float, features: Reals, shares: Reals) -> float:
+    """Power mean of the sources' evidence, which ``shares`` takes; what is new joins the pools (compiled)."""
     width = (memory.size - POOLS_AT) // POOLS
     total = 0.0
     for source in range(SOURCES):
-        if source < SOURCES - 1:
+        if source < FEATURES:
             pool = memory[POOLS_AT + source * width : POOLS_AT + (source + 1) * width]
             distance = novelty(pool, features[source]) if pool[0] > 0 else math.inf
             join(pool, features[source])
+        elif source == FEATURES:
+            distance = step
         else:
             distance = from_earlier_days(memory, time, features[0])
-        shares[source] = 0.0
-        if distance < math.inf:
-            own = memory[POOLS_AT + (SOURCES - 1 + source) * width : POOLS_AT + (SOURCES + source) * width]
-            if own[0] >= parameters[0]:
-                shares[source] = rarity(own, distance)
-            join(own, distance)
-        total += shares[source]
-    return total / SOURCES
+        own = POOLS_AT + (FEATURES + source) * width
+        shares[source] = rarity_among_own(memory[own : own + width], parameters[0], distance)
+        total += shares[source] ** POWER
+    return float((total / SOURCES) ** (1.0 / POWER))
 
 
 @compiled(takes="own reals, own reals, integer, real, own reals", returns="real, real, real, real, real, real")
@@ -250,10 +265,14 @@ def novelty_step(memory: Reals, parameters: Reals, time: int, value: float, shar
         return math.nan, 0.0, math.nan, math.nan, 0.0, 0.0
     width = (memory.size - POOLS_AT) // POOLS
     minimum = parameters[0]
+    before = memory[RECENT_AT + (int(memory[SEEN]) - 1) % RECENT]
+    step = abs(value - before) if memory[SEEN] > 0 else math.inf
     features = np.array(take_in(memory, value + 0.0))
     low, high = expected_band(memory, minimum, memory[POOLS_AT + width : POOLS_AT + 2 * width])
-    evidence = collect_evidence(memory, parameters, time, features, shares)
+    newest = collect_evidence(memory, parameters, time, step, features, shares)
     memory[AVERAGE] += SLOWNESS * features[1]
+    memory[SMOOTHED] += ATTACK * (newest - memory[SMOOTHED])
+    evidence = memory[SMOOTHED]
 
     probability = math.nan
     said = memory[POOLS_AT + (POOLS - 1) * width : POOLS_AT + POOLS * width]

@@ -88,14 +88,14 @@ def test_earlier_days_by_hand() -> None:
         probe = NoveltyDetector(window=20, minimum_points=20)
         probe.restore(detector.state())
         probe.update(noon + back * DAY + 15 * MINUTE, value)
-        distances = probe.state()["pools"][10].tolist()
+        distances = probe.state()["pools"][11].tolist()
         # 14 days later, 29 is one from the neighbour's mean of 30.
         assert distances == [1.0 if expected is None else expected]
     probe = NoveltyDetector(window=20, minimum_points=20)
     probe.restore(detector.state())
     probe.update(noon + 15 * DAY, 12.0)  # too far back to be remembered
     probe.update(noon + DAY + 90 * MINUTE, 12.0)  # the clock jumped back, to a half hour with no neighbour known
-    assert probe.state()["pools"][10].tolist() == []
+    assert probe.state()["pools"][11].tolist() == []
 
 
 @settings(max_examples=25, deadline=None)
@@ -121,7 +121,7 @@ def test_cuts_and_restarts_change_no_bit(seed: int, cuts: list[int]) -> None:
         for time, value in zip(times.tolist(), values.tolist(), strict=True)
     ]
     batch = np.frombuffer(whole).reshape(400, width // 8)
-    assert np.array(one_by_one).tobytes() == batch[:, [0, 1, 2, 3, *range(5, 11)]].tobytes()
+    assert np.array(one_by_one).tobytes() == batch[:, [0, 1, 2, 3, *range(5, 12)]].tobytes()
 
 
 @settings(max_examples=20, deadline=None)

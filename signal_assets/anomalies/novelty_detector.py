@@ -19,8 +19,8 @@ Seven sources look at each value x:
    same source in the past: the share above it in the bulk; beyond the 95 % quantile a generalized Pareto tail fitted
    by moments, its shape within 0…0.9, with five exceedances of an exponential tail assumed before any was seen.
 3. **Evidence** is the cubic mean of the seven, (Σ e³ / 7)^(1/3), so that what one source finds very rare is heard
-   though the others are silent; a source that knows nothing adds 0. It is smoothed with weight 1/2: what lasts counts more
-   than what is gone with the next value.
+   though the others are silent; a source that knows nothing adds 0. It is smoothed with weight 1/2: what lasts counts
+   more than what is gone with the next value.
 4. **Vote and alert.** It votes where evidence ≥ threshold · (1 + habit). A vote after ``cool_down`` values without
    one is an alert; it raises the habit by ``strain``, and the habit falls by half in ``half_life`` values. So a
    series that keeps raising alerts has to do more for the next one.

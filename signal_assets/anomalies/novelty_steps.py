@@ -1,0 +1,335 @@
+"""The compiled steps of the novelty detector.
+
+Belongs here: everything numba compiles for it, in one file, as its cache does not notice a change of a function that
+stands in another; and the layout of what it remembers. Does not belong here: what it is, and why
+(``novelty_detector``).
+
+Every array is of float64. A **pool** is one array: how many values it holds, the place of the oldest, values in order
+of arrival, values ascending. The **memory** of a detector is one too: the numbers named below, the newest fifty values,
+the half-hour means of earlier days, then the pools: of the features, of each source's distances, of the evidence.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from signal_assets.compiled import compiled
+
+Reals = NDArray[np.float64]
+Features = tuple[float, float, float, float, float]
+Judgement = tuple[float, float, float, float, float, float]
+
+SHORT: Final = 5
+MIDDLE: Final = 10
+RECENT: Final = 50
+"""Values the means run over; so many of the newest are remembered."""
+DAYS: Final = 15
+"""Days remembered, today included."""
+PARTS: Final = 48
+"""Half hours of a day."""
+PART: Final = 1_800_000_000
+FEATURES: Final = 5
+"""Value, residual, means over the newest 5, 10 and 50 values."""
+SOURCES: Final = FEATURES + 2
+"""Of evidence: the features' novelties, the step from the value before, earlier days."""
+POOLS: Final = FEATURES + SOURCES + 1
+
+SEEN, AVERAGE, SMOOTHED, HABIT, QUIET, NEWEST_DAY = range(6)
+RECENT_AT: Final = 6
+DAYS_AT: Final = RECENT_AT + RECENT
+POOLS_AT: Final = DAYS_AT + DAYS * (1 + 2 * PARTS)
+"""Of each day: its number, then the sums of its half hours, then how many values."""
+
+SLOWNESS: Final = 0.02
+"""Weight of the newest value in the average."""
+ATTACK: Final = 0.5
+"""Weight of the newest evidence."""
+POWER: Final = 3.0
+"""Of the mean over sources: 1 is the plain mean, ∞ the loudest source alone."""
+TAIL: Final = 0.05
+"""Share of a pool that counts as its tail."""
+PRIOR: Final = 5.0
+"""Exceedances that are believed before any was seen."""
+HEAVIEST: Final = 0.9
+"""Greatest shape of a tail: beyond it its mean would soon not exist."""
+FURTHEST: Final = 12.0
+"""Greatest -log10 of a probability."""
+OUTSIDE: Final = 0.01
+"""Share of the residuals that lies outside the expected band."""
+JUDGED: Final = 6
+"""Numbers a judgement is made of."""
+NEVER: Final = 1e9
+"""Values since the last vote, where there was none."""
+SCALE_FLOOR: Final = 1e-3
+"""Least scale of a tail, as a share of the pool's range."""
+
+
+@compiled(takes="own reals, real", returns="integer")
+def join(pool: Reals, value: float) -> int:
+    """Put a value in the place of the oldest, or beside the others while there is room; returns how many (compiled)."""
+    size = (pool.size - 2) // 2
+    count, oldest = int(pool[0]), 2 + int(pool[1])
+    ordered = pool[2 + size :]
+    if count == size:
+        gone = np.searchsorted(ordered, pool[oldest])
+        at = np.searchsorted(ordered, value)
+        if at > gone:
+            at -= 1
+            for i in range(gone, at):
+                ordered[i] = ordered[i + 1]
+        else:
+            for i in range(gone, at, -1):
+                ordered[i] = ordered[i - 1]
+    else:
+        at = np.searchsorted(ordered[:count], value)
+        for i in range(count, at, -1):
+            ordered[i] = ordered[i - 1]
+        count += 1
+        pool[0] = count
+    ordered[at] = value
+    pool[oldest] = value
+    pool[1] = (pool[1] + 1) % size
+    return count
+
+
+@compiled(takes="own reals, real", returns="real")
+def novelty(pool: Reals, value: float) -> float:
+    """Distance from the nearest value of a pool that is not empty (compiled)."""
+    size, count = (pool.size - 2) // 2, int(pool[0])
+    ordered = pool[2 + size : 2 + size + count]
+    i = np.searchsorted(ordered, value)
+    nearest = math.inf
+    if i < count:
+        nearest = ordered[i] - value
+    if i > 0:
+        nearest = min(nearest, value - ordered[i - 1])
+    return float(nearest)
+
+
+@compiled(takes="own reals, real", returns="real")
+def rarity(pool: Reals, value: float) -> float:
+    """-log10 of the probability of a value so great or greater, by a pool of at least 20 values (compiled).
+
+    Within the bulk it is the share of the pool above; beyond the quantile 1 - TAIL a generalized Pareto tail, fitted by
+    its first two moments, with PRIOR exceedances of an exponential tail that goes on as the bulk falls.
+    """
+    size, count = (pool.size - 2) // 2, int(pool[0])
+    ordered = pool[2 + size : 2 + size + count]
+    first = min(int(count * (1.0 - TAIL)), count - 2)
+    edge = ordered[first]
+    if value <= edge:
+        lower = np.searchsorted(ordered, value)
+        upper = np.searchsorted(ordered, value, side="right")
+        return -math.log10(1.0 - 0.5 * (lower + upper) / (count + 1.0))
+    total = 0.0
+    for i in range(first, count):
+        total += ordered[i] - edge
+    exceedances = count - first
+    centre = total / exceedances
+    squares = 0.0
+    for i in range(first, count):
+        squares += (ordered[i] - edge - centre) ** 2
+    floor = SCALE_FLOOR * (ordered[count - 1] - ordered[0]) + 1e-150
+    believed = max((edge - ordered[count // 2]) / math.log(0.5 / TAIL), floor)
+    mean = (total + PRIOR * believed) / (exceedances + PRIOR)
+    variance = (squares + PRIOR * believed * believed) / (exceedances + PRIOR)
+    shape = min(max(0.5 * (1.0 - mean * mean / variance), 0.0), HEAVIEST)
+    distance = (value - edge) / max(mean * (1.0 - shape), floor)
+    if shape < 1e-6:
+        return float(min(-math.log10(TAIL) + distance / math.log(10.0), FURTHEST))
+    return float(min(-math.log10(TAIL) + math.log10(1.0 + shape * distance) / shape, FURTHEST))
+
+
+@compiled(takes="own reals, integer, real", returns="real")
+def from_earlier_days(memory: Reals, time: int, value: float) -> float:
+    """Distance from the nearest earlier day's mean of the same half hour or a neighbour; then remember (compiled).
+
+    ∞: no earlier day is known. A time that lies further back than the days remembered is not remembered.
+    """
+    part_number = time // PART
+    day = part_number // PARTS
+    nearest = math.inf
+    width = 1 + 2 * PARTS
+    for neighbour in range(part_number - 1, part_number + 2):
+        for back in range(1, DAYS):
+            wanted = neighbour - back * PARTS
+            slot = DAYS_AT + int((wanted // PARTS) % DAYS) * width
+            if memory[slot] == wanted // PARTS + 1:  # 0: no day
+                part = slot + 1 + int(wanted % PARTS)
+                if memory[part + PARTS] > 0:
+                    nearest = min(nearest, abs(value - memory[part] / memory[part + PARTS]))
+    if memory[NEWEST_DAY] < day + 1:
+        memory[NEWEST_DAY] = day + 1
+    if day + 1 > memory[NEWEST_DAY] - DAYS:
+        slot = DAYS_AT + int(day % DAYS) * width
+        if memory[slot] != day + 1:
+            memory[slot : slot + width] = 0.0
+            memory[slot] = day + 1
+        part = slot + 1 + int(part_number % PARTS)
+        memory[part] += value
+        memory[part + PARTS] += 1
+    return nearest
+
+
+@compiled(takes="own reals, real", returns="real, real, real, real, real")
+def take_in(memory: Reals, value: float) -> Features:
+    """Remember a value; returns it, its distance from the average, and the means up to it (compiled).
+
+    Means are summed anew in order of arrival, so that a restart adds in the same order.
+    """
+    seen = int(memory[SEEN])
+    if seen == 0:
+        memory[AVERAGE] = value
+    memory[RECENT_AT + seen % RECENT] = value
+    memory[SEEN] = seen + 1
+    long, middle, short = 0.0, 0.0, 0.0
+    for back in range(min(seen + 1, RECENT) - 1, -1, -1):
+        recent = memory[RECENT_AT + (seen - back) % RECENT]
+        long += recent
+        if back < MIDDLE:
+            middle += recent
+        if back < SHORT:
+            short += recent
+    count = seen + 1
+    means = short / min(count, SHORT), middle / min(count, MIDDLE), long / min(count, RECENT)
+    return value, value - memory[AVERAGE], means[0], means[1], means[2]
+
+
+@compiled(takes="own reals, real, own reals", returns="real, real")
+def expected_band(memory: Reals, minimum: float, pool: Reals) -> tuple[float, float]:
+    """Between which values the next one is expected: average plus the inner 99 % of the residuals (compiled)."""
+    size, held = (pool.size - 2) // 2, int(pool[0])
+    if held < minimum:
+        return math.nan, math.nan
+    edge = int(held * OUTSIDE / 2)
+    average = memory[AVERAGE]
+    return average + pool[2 + size + edge], average + pool[2 + size + held - 1 - edge]
+
+
+@compiled(takes="own reals, real, real", returns="real")
+def rarity_among_own(pool: Reals, minimum: float, distance: float) -> float:
+    """Rarity of a distance among those of its source before it, which it then joins; 0: unknown (compiled)."""
+    if distance == math.inf:
+        return 0.0
+    found = 0.0
+    if pool[0] >= minimum:
+        found = rarity(pool, distance)
+    join(pool, distance)
+    return found
+
+
+@compiled(takes="own reals, own reals, integer, real, own reals, own reals", returns="real")
+def collect_evidence(memory: Reals, parameters: Reals, time: int, step: float, features: Reals, shares: Reals) -> float:
+    """Power mean of the sources' evidence, which ``shares`` takes; what is new joins the pools (compiled)."""
+    width = (memory.size - POOLS_AT) // POOLS
+    total = 0.0
+    for source in range(SOURCES):
+        if source < FEATURES:
+            pool = memory[POOLS_AT + source * width : POOLS_AT + (source + 1) * width]
+            distance = novelty(pool, features[source]) if pool[0] > 0 else math.inf
+            join(pool, features[source])
+        elif source == FEATURES:
+            distance = step
+        else:
+            distance = from_earlier_days(memory, time, features[0])
+        own = POOLS_AT + (FEATURES + source) * width
+        shares[source] = rarity_among_own(memory[own : own + width], parameters[0], distance)
+        total += shares[source] ** POWER
+    return float((total / SOURCES) ** (1.0 / POWER))
+
+
+@compiled(takes="own reals, own reals, integer, real, own reals", returns="real, real, real, real, real, real")
+def novelty_step(memory: Reals, parameters: Reals, time: int, value: float, shares: Reals) -> Judgement:
+    """Judge a value, then remember it (compiled).
+
+    Parameters
+    ----------
+    memory
+        See the module.
+    parameters
+        Least values in a pool, evidence it takes to vote, values without a vote until the next is an alert, what an
+        alert adds to the habit, the share of the habit that is left a value later.
+    shares
+        Takes the evidence of each source, -log10 of a probability.
+
+    Returns
+    -------
+    tuple of float
+        Probability of such evidence, 1 above the average or -1 below it, lower and upper end of the expected band,
+        whether it votes, strength of the alert or 0.
+    """
+    shares[:] = 0.0
+    if not math.isfinite(value):
+        return math.nan, 0.0, math.nan, math.nan, 0.0, 0.0
+    width = (memory.size - POOLS_AT) // POOLS
+    minimum = parameters[0]
+    before = memory[RECENT_AT + (int(memory[SEEN]) - 1) % RECENT]
+    step = abs(value - before) if memory[SEEN] > 0 else math.inf
+    features = np.array(take_in(memory, value + 0.0))
+    low, high = expected_band(memory, minimum, memory[POOLS_AT + width : POOLS_AT + 2 * width])
+    newest = collect_evidence(memory, parameters, time, step, features, shares)
+    memory[AVERAGE] += SLOWNESS * features[1]
+    memory[SMOOTHED] += ATTACK * (newest - memory[SMOOTHED])
+    evidence = memory[SMOOTHED]
+
+    probability = math.nan
+    said = memory[POOLS_AT + (POOLS - 1) * width : POOLS_AT + POOLS * width]
+    if said[0] >= minimum:
+        probability = 10.0 ** -rarity(said, evidence)
+    if memory[SEEN] > minimum:
+        join(said, evidence)
+
+    memory[HABIT] *= parameters[4]
+    memory[QUIET] += 1
+    strength, vote, alert = evidence / (1.0 + memory[HABIT]), 0.0, 0.0
+    if strength >= parameters[1]:
+        vote = 1.0
+        if memory[QUIET] > parameters[2]:
+            alert = strength
+            memory[HABIT] += parameters[3]
+        memory[QUIET] = 0
+    return probability, 1.0 if features[1] >= 0 else -1.0, low, high, vote, alert
+
+
+@compiled(takes="own reals, own reals, integers, reals", returns="own real rows")
+def novelty_steps(memory: Reals, parameters: Reals, times: NDArray[np.int64], values: Reals) -> Reals:
+    """:func:`novelty_step` for one value after the other; a row each: what it returns, then the shares (compiled)."""
+    rows = np.empty((values.size, JUDGED + SOURCES), np.float64)
+    for i in range(values.size):
+        rows[i, 0], rows[i, 1], rows[i, 2], rows[i, 3], rows[i, 4], rows[i, 5] = novelty_step(
+            memory, parameters, times[i], values[i], rows[i, JUDGED:]
+        )
+    return rows
+
+
+def empty_memory(size: int) -> Reals:
+    """The memory of a detector that has seen nothing; its pools hold ``size`` values."""
+    memory = np.zeros(POOLS_AT + POOLS * (2 + 2 * size))
+    memory[QUIET] = NEVER
+    return memory
+
+
+def pool_values(memory: Reals, number: int) -> Reals:
+    """The values in a pool, oldest first."""
+    pool = _pool(memory, number)
+    size, count, oldest = (len(pool) - 2) // 2, int(pool[0]), int(pool[1])
+    arrived = pool[2 : 2 + size]
+    return np.roll(arrived, -oldest) if count == size else arrived[:count].copy()
+
+
+def refill_pool(memory: Reals, number: int, values: Reals) -> None:
+    """Let a pool hold ``values``, oldest first; of more than it can hold the newest."""
+    pool = _pool(memory, number)
+    size = (len(pool) - 2) // 2
+    kept = values[-size:]
+    pool[:] = 0
+    pool[0], pool[1] = len(kept), len(kept) % size
+    pool[2 : 2 + len(kept)] = kept
+    pool[2 + size : 2 + size + len(kept)] = np.sort(kept)
+
+
+def _pool(memory: Reals, number: int) -> Reals:
+    width = (len(memory) - POOLS_AT) // POOLS
+    return memory[POOLS_AT + number * width : POOLS_AT + (number + 1) * width]

@@ -1,0 +1,206 @@
+"""The novelty detector: its kernel against independent calculations, and what every detector owes."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from signal_assets.anomalies.novelty_detector import SOURCE_NAMES, NoveltyDetector
+from signal_assets.anomalies.novelty_steps import (
+    PRIOR,
+    TAIL,
+    empty_memory,
+    join,
+    novelty,
+    pool_values,
+    rarity,
+)
+from signal_assets.event_time import DAY, MINUTE
+from signal_assets.machine import decode_state, encode_state
+
+EVERY_FIVE_MINUTES = 5 * MINUTE
+
+
+def small(**changes: float) -> NoveltyDetector:
+    return NoveltyDetector(**{"window": 120, "minimum_points": 20, "cool_down": 5, **changes})  # type: ignore[arg-type]
+
+
+def judged(detector: NoveltyDetector, times: np.ndarray, values: np.ndarray) -> bytes:
+    scores, alerts, evidence = detector.judge(times, values)
+    return np.column_stack([*scores, alerts, evidence]).tobytes()
+
+
+def pool_of(values: list[float], size: int) -> np.ndarray:
+    pool = np.zeros(2 + 2 * size)
+    for value in values:
+        join(pool, value)
+    return pool
+
+
+@given(st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=40), st.integers(1, 9))
+def test_a_pool_is_the_newest_values_in_order(values: list[float], size: int) -> None:
+    pool = pool_of(values, size)
+    kept = values[-size:]
+    assert pool[0] == len(kept)
+    assert pool[2 + size : 2 + size + len(kept)].tolist() == sorted(kept)
+    for looked_up in (-6.0, 0.0, 2.5):
+        assert novelty(pool, looked_up) == min(abs(looked_up - value) for value in kept)
+
+
+def test_rarity_in_the_bulk_is_the_share_above() -> None:
+    pool = pool_of([float(i) for i in range(99)], 99)
+    # 50 lies above 50 values and is one itself: 1 - (50 + 51) / 2 / 100 = 0.495 lies above.
+    assert rarity(pool, 50.0) == pytest.approx(-math.log10(0.495))
+    assert rarity(pool, -1.0) == 0.0
+
+
+def test_rarity_in_the_tail_is_a_generalized_pareto_tail() -> None:
+    values = np.random.default_rng(5).pareto(4.0, 1_000)
+    pool = pool_of(values.tolist(), 1_000)
+    ordered = np.sort(values)
+    edge = ordered[950]
+    exceedances = ordered[950:] - edge
+    # Five exceedances are added whose mean and standard deviation are those of an exponential that falls from a half to
+    # TAIL between the median and the edge.
+    assumed = (edge - ordered[500]) / math.log(0.5 / TAIL)
+    count = len(exceedances) + PRIOR
+    mean = (exceedances.sum() + PRIOR * assumed) / count
+    variance = (((exceedances - exceedances.mean()) ** 2).sum() + PRIOR * assumed**2) / count
+    # Method of moments (Hosking and Wallis 1987, with ξ = -k): ξ = (1 - mean² / variance) / 2, scale = mean (1 - ξ).
+    shape = min(max((1 - mean**2 / variance) / 2, 0.0), 0.9)
+    for value in (edge + 0.1, 2 * ordered[-1]):
+        tail = TAIL * stats.genpareto.sf(value - edge, shape, scale=mean * (1 - shape))
+        assert rarity(pool, float(value)) == pytest.approx(-math.log10(tail), rel=1e-12)
+
+
+def test_earlier_days_by_hand() -> None:
+    detector = NoveltyDetector(window=20, minimum_points=20)
+    noon = 40 * DAY + 12 * 60 * MINUTE
+    detector.update(noon, 10.0)
+    detector.update(noon + MINUTE, 14.0)  # the half hour's mean is 12
+    detector.update(noon + 31 * MINUTE, 30.0)  # the next half hour's is 30
+    for back, value, expected in ((1, 12.5, 0.5), (14, 29.0, None), (3, 100.0, 70.0)):
+        probe = NoveltyDetector(window=20, minimum_points=20)
+        probe.restore(detector.state())
+        probe.update(noon + back * DAY + 15 * MINUTE, value)
+        distances = probe.state()["pools"][11].tolist()
+        # 14 days later, 29 is one from the neighbour's mean of 30.
+        assert distances == [1.0 if expected is None else expected]
+    probe = NoveltyDetector(window=20, minimum_points=20)
+    probe.restore(detector.state())
+    probe.update(noon + 15 * DAY, 12.0)  # too far back to be remembered
+    probe.update(noon + DAY + 90 * MINUTE, 12.0)  # the clock jumped back, to a half hour with no neighbour known
+    assert probe.state()["pools"][11].tolist() == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 400), max_size=3))
+def test_cuts_and_restarts_change_no_bit(seed: int, cuts: list[int]) -> None:
+    random = np.random.default_rng(seed)
+    values = random.choice([random.normal(0, 1, 400).round(1), random.standard_t(2, 400)], axis=0)
+    values[random.integers(0, 400, 3)] = [math.nan, math.inf, 0.0]
+    times = np.cumsum(random.integers(1, 3, 400)) * EVERY_FIVE_MINUTES
+    times[300:] -= DAY  # a clock that jumps back
+    whole = judged(small(), times, values)
+    pieces, detector = [], small()
+    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), 400], strict=True):
+        pieces.append(judged(detector, times[start:end], values[start:end]))
+        restarted = small()
+        restarted.restore(decode_state(encode_state(detector.state())))
+        detector = restarted
+    width = len(whole) // 400
+    assert b"".join(pieces) == whole
+    online = small()
+    one_by_one = [
+        [*online.update(time, value), *online.evidence]
+        for time, value in zip(times.tolist(), values.tolist(), strict=True)
+    ]
+    batch = np.frombuffer(whole).reshape(400, width // 8)
+    assert np.array(one_by_one).tobytes() == batch[:, [0, 1, 2, 3, *range(5, 12)]].tobytes()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([2.0**-20, 0.25, 8.0, 2.0**30]))
+def test_the_unit_of_the_values_does_not_matter(seed: int, unit: float) -> None:
+    values = np.random.default_rng(seed).standard_t(3, 300)
+    times = np.arange(300) * EVERY_FIVE_MINUTES
+    mine, scaled = small().judge(times, values), small().judge(times, values * unit)
+    assert mine.evidence.tobytes() == scaled.evidence.tobytes()  # powers of two lose no bit
+    assert mine.alerts.tobytes() == scaled.alerts.tobytes()
+
+
+def test_a_spike_that_comes_every_day_becomes_less_new() -> None:
+    times = np.arange(12 * 288) * EVERY_FIVE_MINUTES
+    values = 50 + np.random.default_rng(2).normal(0, 1, len(times))
+    spikes = np.arange(4 * 288 + 100, len(times), 288)
+    values[spikes] += 40
+    _, alerts, evidence = NoveltyDetector().judge(times, values)
+    assert alerts[spikes[0]] > 0
+    assert alerts[spikes[-2:]].sum() == 0
+    assert evidence[spikes[-4:], 0].max() < evidence[spikes[0], 0]
+
+
+def test_a_step_and_what_lies_between_two_levels_are_found() -> None:
+    times = np.arange(3_000) * EVERY_FIVE_MINUTES
+    noise = np.random.default_rng(3).normal(0, 0.5, 3_000)
+    step = noise + np.where(np.arange(3_000) < 2_500, 10.0, 20.0)
+    found = np.flatnonzero(NoveltyDetector().judge(times, step).alerts)
+    assert 2_500 in found
+    levels = noise / 5 + np.where(np.arange(3_000) % 100 < 50, 0.0, 10.0)
+    levels[2_725] = 5.0
+    scores = NoveltyDetector().judge(times, levels).scores
+    assert scores.vote[2_725] != 0
+    assert scores.sigma[2_725] == scores.sigma[200:].max() or scores.sigma[2_725] > 3
+
+
+def test_warming_up_constant_and_not_a_number() -> None:
+    detector = small()
+    scores, alerts, evidence = detector.judge(np.arange(60), np.full(60, 7.0))
+    assert np.isnan(scores.sigma[:20]).all()
+    assert not scores.vote.any()
+    assert not alerts.any()
+    # Nothing lies above what is all there is, and half of it is counted as above: log10(2) at most.
+    assert evidence.max() < math.log10(2)
+    assert detector.update(60, math.nan)[3] == 0
+    assert math.isnan(detector.update(61, math.inf).sigma)
+    said = detector.update(62, 7.5)
+    assert said.vote == 1
+    assert (said.expected_low, said.expected_high) == (7.0, 7.0)
+    # Every source but earlier days, of which there are none, finds it as rare as can be.
+    assert detector.evidence[: len(SOURCE_NAMES) - 1].min() == 12.0
+
+
+def test_numbers_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="minimum_points must lie in 20…window"):
+        NoveltyDetector(window=100)
+    with pytest.raises(ValueError, match="half_life 0"):
+        NoveltyDetector(half_life=0)
+    with pytest.raises(ValueError, match="of one length"):
+        small().score([1, 2], [1.0])
+
+
+def test_a_memory_of_nothing_holds_nothing() -> None:
+    assert pool_values(empty_memory(5), 3).tolist() == []
+
+
+@pytest.mark.slow
+def test_prefixes_of_the_recorded_series(shared_data: Path) -> None:
+    """What is said of a value is the same whether or not more follows, and after a restart in the middle."""
+    files = sorted((shared_data / "nab" / "data").glob("*/*.csv.gz"))
+    assert len(files) == 24
+    for file in files:
+        frame = pd.read_csv(file, parse_dates=["timestamp"])
+        times = frame["timestamp"].to_numpy("datetime64[us]").astype(np.int64)
+        values = frame["value"].to_numpy(np.float64)
+        whole = judged(NoveltyDetector(), times, values)
+        middle = len(values) // 2
+        detector = NoveltyDetector()
+        first = judged(detector, times[:middle], values[:middle])
+        resumed = NoveltyDetector()
+        resumed.restore(decode_state(encode_state(detector.state())))
+        assert first + judged(resumed, times[middle:], values[middle:]) == whole

@@ -22,7 +22,7 @@ ENTRY_SECONDS: Final = 15
 RENEW_SECONDS: Final = 4.0
 PREFIX: Final = "platform:worker:"
 
-NOT_COMPUTED_BY: Final = ("live", "venue", "up", "sensor_interval_seconds", "strategic_interval_seconds")
+NOT_COMPUTED_BY: Final = ("live", "venue", "up", "retention", "sensor_interval_seconds", "strategic_interval_seconds")
 """Sections of the configuration that say where and how often, not what."""
 
 _logger = logging.getLogger(__name__)

@@ -40,7 +40,10 @@ FLOW = ["--diff-milliseconds", "2000", "--trades-per-second", "1", "--levels", "
 STAGES = [*("feeds", "market", "aggregates", "levels", "signals", "execution", "performance", "learning")]
 BESIDE = [*("anomalies", "strategies")]
 """Stages that come after market and before signals, beside others."""
-LONGEST_SECONDS = 240.0
+LONGEST_SECONDS = 420.0
+STRATEGIC_SECONDS = 10
+QUIET_SECONDS = 3.0 * STRATEGIC_SECONDS
+"""Without progress for so long, the market is over and everything is computed: strategic runs come every ten seconds."""
 
 expect.set_options(timeout=30_000)  # a page that waits for its server is not a page that lacks something
 
@@ -62,7 +65,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIGNAL_LIVE__METRICS_PORT", "0")
         patch.setenv("SIGNAL_LIVE__HEALTH_PORT", "0")
-        patch.setenv("SIGNAL_STRATEGIC_INTERVAL_SECONDS", "10")
+        patch.setenv("SIGNAL_STRATEGIC_INTERVAL_SECONDS", str(STRATEGIC_SECONDS))
         home = tmp_path_factory.mktemp("ui") / "home"
         made = Platform(
             home,
@@ -78,12 +81,10 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 
 def _recompute(platform: Platform) -> None:
+    """Run the closed day again once nothing moves any more: its events are then the newest ones of each asset."""
     day = Window.of_day(date(2025, 1, 6))
-    lake, deadline = DuckLake(platform.addresses), time.monotonic() + LONGEST_SECONDS
-    while (forward_progress(lake, "crypto") or 0) < day.end:
-        assert time.monotonic() < deadline, "the data did not arrive"
-        time.sleep(1)
-    lake.close()
+    deadline = time.monotonic() + LONGEST_SECONDS
+    _stand_still(platform, day.end, deadline)
     address = urlsplit(platform.ui_url or "")
     client = DagsterGraphQLClient(str(address.hostname), port_number=address.port)
     run_id = client.submit_job_execution(BACKFILL, tags={PARTITION_TAG: day.day.isoformat()})
@@ -91,6 +92,20 @@ def _recompute(platform: Platform) -> None:
         assert time.monotonic() < deadline, "the day run did not end"
         time.sleep(1)
     assert status is DagsterRunStatus.SUCCESS
+
+
+def _stand_still(platform: Platform, beyond: int, deadline: float) -> None:
+    """Wait until all forward work has come beyond that time, and no further for a while."""
+    lake, reached, since = DuckLake(platform.addresses), 0, time.monotonic()
+    try:
+        while reached < beyond or time.monotonic() - since < QUIET_SECONDS:
+            assert time.monotonic() < deadline, "the data did not arrive"
+            time.sleep(1)
+            progress = forward_progress(lake, "crypto") or 0
+            if progress != reached:
+                reached, since = progress, time.monotonic()
+    finally:
+        lake.close()
 
 
 @pytest.fixture
@@ -211,7 +226,8 @@ def test_the_report_is_one_page_without_requests(page: Page, tmp_path: Path) -> 
         expect(page.get_by_role("cell", name=table.name, exact=True)).to_be_visible()
     instruments = len(load_settings().instruments_by_key)
     images = page.locator("img")
-    assert images.count() == instruments * 3 + PICTURED_SERIES + 1  # price and two profiles each, series, equity
+    # Price and two profiles each, the heat maps of one, series, equity.
+    assert images.count() == instruments * 3 + 2 + PICTURED_SERIES + 1
     for image in images.all():
         assert image.evaluate("image => image.naturalWidth") > 700
         assert str(CLOSED.year) in (image.get_attribute("alt") or "")

@@ -43,7 +43,7 @@ BESIDE = [*("anomalies", "strategies")]
 LONGEST_SECONDS = 420.0
 STRATEGIC_SECONDS = 10
 QUIET_SECONDS = 3.0 * STRATEGIC_SECONDS
-"""Without progress for so long, the market is over and everything is computed: strategic runs come every ten seconds."""
+"""Without progress for so long the market is over and everything is computed."""
 
 expect.set_options(timeout=30_000)  # a page that waits for its server is not a page that lacks something
 

@@ -61,7 +61,7 @@ def binned(
     Parameters
     ----------
     cells : DataFrame
-        time (minutes, µs UTC), price_bucket and quantity, units of 1e-8; a cell may come more than once.
+        time (µs UTC), price_bucket and quantity, units of 1e-8; a cell may come more than once.
     first, last : int
         Bucket numbers shown.
     together : str
@@ -75,20 +75,21 @@ def binned(
         Base units per bucket; 0 where there is nothing.
     """
     time = cells["time"].to_numpy(dtype=np.int64)
-    begin, minutes = int(time.min()) - MINUTE, (int(time.max()) - int(time.min())) // MINUTE + 1
+    minute = -(-time // MINUTE)  # in which it ends; snapshots may come more often
+    begin, minutes = int(minute.min()) - 1, int(minute.max() - minute.min()) + 1
     wide, tall = -(-minutes // MOST_COLUMNS), -(-(last - first + 1) // MOST_ROWS)
     columns, rows = -(-minutes // wide), -(-(last - first + 1) // tall)
     number = cells["price_bucket"].to_numpy(dtype=np.int64) // bucket_size
     inside = (number >= first) & (number <= last)
-    column = (time[inside] - begin - 1) // (MINUTE * wide)
+    column = (minute - begin - 1) // wide
     row = (number[inside] - first) // tall
     weight = cells["quantity"].to_numpy(dtype=np.int64)[inside] / (SCALE * tall)
-    held = np.bincount(row * columns + column, weights=weight, minlength=rows * columns)
+    held = np.bincount(row * columns + column[inside], weights=weight, minlength=rows * columns)
     volume: Reals = np.asarray(held, dtype=np.float64).reshape(rows, columns)
     if together == "mean":
-        of_column = np.bincount((np.unique(time) - begin - 1) // (MINUTE * wide), minlength=columns)
+        of_column = np.bincount(column[np.unique(time, return_index=True)[1]], minlength=columns)
         volume = volume / np.maximum(of_column, 1)
-    edges = begin + np.arange(columns + 1) * MINUTE * wide
+    edges = (begin + np.arange(columns + 1) * wide) * MINUTE
     return day_number(edges), np.asarray((first + np.arange(rows + 1) * tall) * (bucket_size / SCALE)), volume
 
 

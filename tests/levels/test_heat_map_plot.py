@@ -57,6 +57,14 @@ def test_the_mean_is_over_the_snapshots_there_were():
     assert volume[0, :2].tolist() == [6.0, 2.0]
 
 
+def test_snapshots_of_a_part_of_a_minute_belong_to_the_minute_in_which_they_end():
+    rows = cells((0, 100, 3.0), (0, 100, 1.0), (0, 100, 5.0), (0, 100, 4.0))
+    rows["time"] += np.array([80, 100, 120, 140]) * SECOND
+    times, _, volume = binned(rows, 100, 100, SCALE, "mean")
+    assert (times * DAY).round().tolist() == [MIDNIGHT + minute * MINUTE for minute in (1, 2, 3)]
+    assert volume.tolist() == [[(3.0 + 1.0 + 5.0) / 3, 4.0]]
+
+
 PEAKS = pd.DataFrame(
     {
         "time": [MIDNIGHT + 5 * MINUTE] * 2,

@@ -152,7 +152,7 @@ def forward(
     done.start, done.end = position, max(position, end)
     while position < end:
         window = forward_windows(position, end)[0]
-        if window.start % DAY == 0 and _is_computed(lake, derivation, group, window.start + DAY):
+        if window.start % DAY == 0 and _is_computed(lake, derivation.asset, group, window.start + DAY):
             after = Progress(origin, window.start + DAY)  # a back-fill was here before us: its rows stand
             with lake.transaction(asset=derivation.asset, run_id=run_id) as unit:
                 unit.advance(derivation.asset, group, before, after)
@@ -189,7 +189,7 @@ def recompute_day(
     began = time.perf_counter()
     window = Window.of_day(day)
     require_kept(lake, derivation.asset, derivation.needs, window.start)
-    first = _require_inputs(derivation, group, window.end, lake.progresses(group))
+    first = _require_inputs(derivation, group, window.end, _with_noted_days(lake, derivation, group, window))
     rows = compute(lake, derivation, window, instruments, late=True)
     done = WorkDone(windows=1, start=window.start, end=window.end)
     with lake.transaction(asset=derivation.asset, run_id=run_id) as unit:
@@ -211,15 +211,33 @@ def _reach(lake: Lake, unit: LakeTransaction, derivation: Derivation, group: str
         unit.keep_state(State(derivation.asset, group, "day_end", window.end, COMPUTED))
         return
     end = window.end
-    while _is_computed(lake, derivation, group, end + DAY):
+    while _is_computed(lake, derivation.asset, group, end + DAY):
         end += DAY
     origin = before.origin if before is not None else min(position, window.start)
     unit.advance(derivation.asset, group, before, Progress(origin, end))
 
 
-def _is_computed(lake: Lake, derivation: Derivation, group: str, day_end: int) -> bool:
+def _is_computed(lake: Lake, asset: str, group: str, day_end: int) -> bool:
     """Whether the day that ends there was computed while progress had not come to it."""
-    return lake.state(derivation.asset, group, day_end) is not None
+    return lake.state(asset, group, day_end) is not None
+
+
+def _with_noted_days(lake: Lake, derivation: Derivation, group: str, window: Window) -> dict[str, Progress]:
+    """Progress of the inputs as a day run sees it: beyond days that are missing, if it reads none of them.
+
+    A day and what is made of it are often one run, while the days before are still another worker's.
+    """
+    progresses = dict(lake.progresses(group))
+    begin = min((progress.origin for progress in progresses.values()), default=window.start)
+    for item in derivation.inputs:
+        name = asset_name(item.table)
+        known = progresses.get(name, Progress(begin, begin))
+        back = item.look_back if item.look_back > MINUTE else 0
+        start = max(known.progress, window.start - back)
+        days = range(start - start % DAY + DAY, window.end + 1, DAY)
+        if days and all(_is_computed(lake, name, group, day_end) for day_end in days):
+            progresses[name] = Progress(known.origin, window.end)
+    return progresses
 
 
 def _require_inputs(derivation: Derivation, group: str, end: int, progresses: Mapping[str, Progress]) -> int:

@@ -12,9 +12,10 @@ from resources.memory_lake import MemoryLake
 from resources.settings import Settings, load_settings
 from signal_assets.aggregates.derivations import dollar_trades
 from signal_assets.aggregates.tables import DOLLAR_TRADES
-from signal_assets.derivation import NotCompleteError, asset_name, forward, recompute_day
+from signal_assets.derivation import Derivation, Input, NotCompleteError, asset_name, forward, recompute_day
 from signal_assets.event_time import DAY, HOUR, MINUTE, date_of
 from signal_assets.levels.derivations import value_area
+from signal_assets.levels.tables import PRICE_ZONES, VALUE_AREA, WAVE_PEAKS
 from signal_assets.market.tables import TABLES as RAW_TABLES
 from signal_assets.market.tables import TRADES
 from tests.scale_out.generated_days import GROUP, write_settings
@@ -81,6 +82,32 @@ def test_what_is_made_of_them_waits(lake: Lake, settings: Settings) -> None:
     run(lake, settings, DAYS[1])
     with pytest.raises(NotCompleteError, match="complete up to nothing yet"):
         recompute_day(lake, value_area(settings), GROUP, settings.groups[GROUP], day=DAYS[1], run_id="day")
+
+
+def test_what_is_made_of_the_same_day_alone_does_not_wait_for_other_days(lake: Lake, settings: Settings) -> None:
+    made = Derivation(WAVE_PEAKS, (Input(TRADES),), lambda *_: WAVE_PEAKS.empty(), MINUTE)
+    of_it = Derivation(PRICE_ZONES, (Input(WAVE_PEAKS, look_back=MINUTE),), lambda *_: PRICE_ZONES.empty(), MINUTE)
+    of_two_days = Derivation(VALUE_AREA, (Input(WAVE_PEAKS, look_back=DAY),), lambda *_: VALUE_AREA.empty(), MINUTE)
+
+    def compute(derivation: Derivation, number: int) -> None:
+        recompute_day(lake, derivation, GROUP, settings.groups[GROUP], day=DAYS[number], run_id="day")
+
+    with pytest.raises(NotCompleteError, match="complete up to nothing yet"):
+        compute(of_it, 1)
+    compute(made, 1)
+    compute(of_it, 1)
+    for number in (0, 2):
+        with pytest.raises(NotCompleteError, match="complete up to nothing yet"):
+            compute(of_it, number)
+    with pytest.raises(NotCompleteError, match="complete up to nothing yet"):
+        compute(of_two_days, 1)
+    compute(made, 2)
+    compute(of_two_days, 2)
+    assert lake.progress(made.asset, GROUP) is None
+    compute(made, 0)
+    assert lake.progress(made.asset, GROUP) == Progress(START, START + 3 * DAY)
+    compute(of_it, 0)
+    assert lake.progress(of_it.asset, GROUP) == Progress(START, START + 2 * DAY)
 
 
 def test_forward_work_passes_what_a_back_fill_has_done(lake: Lake, settings: Settings) -> None:

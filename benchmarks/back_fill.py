@@ -27,8 +27,9 @@ from rich.table import Table
 
 from benchmarks.generated_market import raw_day
 from benchmarks.measurement import console
-from resources.duck_lake import WRITE_LOCK, DuckLake
+from resources.duck_lake import DuckLake
 from resources.duck_lake_connection import catalog_dsn
+from resources.duck_lake_lock import WRITE_LOCK
 from resources.lake import Progress
 from resources.run_lease import broker_client
 from resources.run_queues import BACKFILL

@@ -136,14 +136,17 @@ def day(number: int) -> date:
 
 
 def processor_seconds(pids: Mapping[str, int]) -> dict[str, float]:
-    """Processor time of each process with all it started, so far."""
+    """Processor time of each process with all it started, so far; of this one, which started them all, its own."""
     found = {}
     for name, pid in pids.items():
         total = 0.0
         try:
             process = psutil.Process(pid)
-            for member in [process, *process.children(recursive=True)]:
-                total += sum(member.cpu_times()[:4])  # those of children that have ended are in it
+            if pid == os.getpid():
+                total = sum(process.cpu_times()[:2])
+            else:
+                for member in [process, *process.children(recursive=True)]:
+                    total += sum(member.cpu_times()[:4])  # those of children that have ended are in it
         except psutil.NoSuchProcess:
             pass
         found[name] = total

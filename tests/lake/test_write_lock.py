@@ -91,8 +91,8 @@ def test_what_a_stopped_writer_does_later_is_refused(addresses: Addresses) -> No
         os.kill(pid, signal.SIGSTOP)
         with lake.transaction(asset=ASSET, run_id="another") as unit:
             unit.advance(ASSET, SCOPE, None, Progress(0, 7))
+        os.kill(pid, signal.SIGCONT)  # first: setting an event waits for a process that waits for it
         go_on.set()
-        os.kill(pid, signal.SIGCONT)
         assert refused.wait(PATIENCE)
     assert lake.progress(ASSET, SCOPE) == Progress(0, 7)
     assert lake.query("SELECT run_id FROM lake.platform.progress") == [("another",)]

@@ -109,6 +109,8 @@ class LevelOverrides(StrictModel):
     min_peak_confidence: float | None = Field(default=None, ge=0, le=1)
     min_relative_volume: float | None = Field(default=None, ge=0)
     min_absolute_volume: float | None = Field(default=None, ge=0)
+    false_discovery_rate: float | None = Field(default=None, ge=0, le=1)
+    min_scale_space_confidence: float | None = Field(default=None, ge=0, le=1)
     zone_tolerance_buckets: int | None = Field(default=None, ge=0)
 
 
@@ -121,6 +123,8 @@ class LevelSettings(StrictModel):
     min_peak_confidence: float = Field(default=0.3, ge=0, le=1)
     min_relative_volume: float = Field(default=2.0, ge=0)
     min_absolute_volume: float = Field(default=10.0, ge=0)
+    false_discovery_rate: float = Field(default=0.05, ge=0, le=1)
+    min_scale_space_confidence: float = Field(default=0.7, ge=0, le=1)
     zone_tolerance_buckets: int = Field(default=5, ge=0)
 
 

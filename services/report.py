@@ -135,8 +135,9 @@ def _sections(report: Report) -> list[_Section]:
             "levels",
             "Levels",
             "Where volume traded and where it rests, over price and time and at the newest minute: peaks, the zones "
-            "they form, the value area. A zone is worth something if price bounces off it more often than off random "
-            "levels of the same side, width and distance.",
+            "that the combined ones form, the value area. A scale-space peak is volume over several buckets, and its "
+            "confidence a probability; a combined one may be a single large order. A zone is worth something if "
+            "price bounces off it more often than off random levels of the same side, width and distance.",
             _pictures(pictures.heat_maps)
             + _pictures(pictures.profiles, "pairs")
             + _tables(

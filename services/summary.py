@@ -157,13 +157,15 @@ def newest_rows(lake: Lake, table: Table, instrument: str, **equal: str) -> pd.D
 
 
 def strongest_peaks(lake: Lake, settings: Settings, count: int = TOP) -> dict[str, list[dict[str, Any]]]:
-    """Combined peaks of the trade profile with the most volume, newest minute, per instrument."""
+    """Peaks of the trade profile, newest minute, per instrument: scale-space ones, then combined, by confidence."""
     found = {}
     for key in settings.instruments_by_key:
-        rows = newest_rows(lake, WAVE_PEAKS, key, profile="trades", method="combined")
-        top = rows.sort_values(["confidence", "volume"], ascending=False).head(count)
+        rows = newest_rows(lake, WAVE_PEAKS, key, profile="trades")
+        rows = rows[rows["method"].isin(["combined", "scale_space"])]
+        top = rows.sort_values(["method", "confidence", "volume"], ascending=False).head(count)
         found[key] = [
             {
+                "method": row["method"],
                 "price": row["price"] / SCALE,
                 "volume": row["volume"] / SCALE,
                 "z_score": row["z_score"],

@@ -86,6 +86,7 @@ def peak_table(peaks: Mapping[str, Sequence[Mapping[str, Any]]]) -> TextTable:
     rows = [
         (
             key,
+            str(row["method"]),
             f"{row['price']:,.8g}",
             f"{row['volume']:,.4f}",
             f"{row['z_score']:.2f}",
@@ -94,7 +95,7 @@ def peak_table(peaks: Mapping[str, Sequence[Mapping[str, Any]]]) -> TextTable:
         for key, found in peaks.items()
         for row in found
     ]
-    heads = ("instrument", "#price", "#volume", "#z-score", "#confidence")
+    heads = ("instrument", "method", "#price", "#volume", "#z-score", "#confidence")
     return TextTable("Strongest peaks (trades, newest minute)", heads, rows)
 
 

@@ -32,6 +32,8 @@ def level_parameters(settings: Settings) -> dict[str, LevelParameters]:
             min_peak_confidence=levels.min_peak_confidence,
             min_relative_volume=levels.min_relative_volume,
             min_absolute_volume=levels.min_absolute_volume,
+            false_discovery_rate=levels.false_discovery_rate,
+            min_scale_space_confidence=levels.min_scale_space_confidence,
             zone_tolerance_buckets=levels.zone_tolerance_buckets,
         )
     return parameters

@@ -14,9 +14,11 @@ from signal_assets.event_time import MINUTE
 from signal_assets.fixed_point import SCALE
 from signal_assets.levels.profile import Profile
 from signal_assets.levels.profile_plot import (
+    ACCUMULATION_COLOUR,
     PEAK_COLOUR,
     RESISTANCE_COLOUR,
     SUPPORT_COLOUR,
+    peak_bars,
     profile_outline,
 )
 
@@ -118,8 +120,8 @@ def plot_heat_map(
     together : str
         See :func:`binned`.
     wave_peaks, price_zones : DataFrame
-        Rows of the levels tables of the same instrument and profile; combined peaks are dots, zones bands over the
-        minute for which they were known.
+        Rows of the levels tables of the same instrument and profile; combined peaks are dots, those of scale space
+        diamonds with a bar as long as they are wide, zones bands over the minute for which they were known.
     profile : Profile
         As it stood at the end, drawn at the side.
 
@@ -139,16 +141,20 @@ def plot_heat_map(
     _draw_volume(axes, times, prices, volume)
     _draw_zones(axes, price_zones)
     edges = first * bucket_size, (last + 1) * bucket_size
-    combined = wave_peaks[(wave_peaks["method"] == "combined").to_numpy() & wave_peaks["price"].between(*edges)]
+    wave_peaks = wave_peaks[wave_peaks["price"].between(*edges)]
+    combined = wave_peaks[(wave_peaks["method"] == "combined").to_numpy()]
+    accumulations = wave_peaks[(wave_peaks["method"] == "scale_space").to_numpy()]
     price_zones = price_zones[(price_zones["high"] > edges[0]) & (price_zones["low"] < edges[1])]
     _draw_peaks(axes, combined, bucket_size)
+    _draw_accumulations(axes, accumulations, bucket_size)
     _draw_mid(axes, features)
     axes.set_ylim(prices[0], prices[-1])
     canvas.show_time(cells["time"].to_numpy(dtype=np.int64))
     axes.set_xlim(times[0], times[-1])
     axes.ticklabel_format(axis="y", useOffset=False, style="plain")
-    newest = [_every(rows[(rows["time"] == rows["time"].max()).to_numpy()], 1)[0] for rows in (combined, price_zones)]
-    _draw_profile(axes, profile, first, last, bucket_size, *newest)
+    newest = [_every(rows[rows["time"] == rows["time"].max()], 1)[0] for rows in (price_zones, combined)]
+    at_the_end = accumulations[accumulations["time"] == wave_peaks["time"].max()]
+    _draw_profile(axes, profile, first, last, bucket_size, newest[0], (newest[1], at_the_end))
     return canvas.png()
 
 
@@ -218,6 +224,25 @@ def _draw_peaks(axes: "Axes", peaks: pd.DataFrame, bucket_size: int) -> None:
     )
 
 
+def _draw_accumulations(axes: "Axes", peaks: pd.DataFrame, bucket_size: int) -> None:
+    if peaks.empty:
+        return
+    chosen, _ = _every(peaks, MOST_PEAK_TIMES)
+    time = day_number(chosen["time"].to_numpy(dtype=np.int64))
+    axes.vlines(time, *peak_bars(chosen, bucket_size).T, color=ACCUMULATION_COLOUR, linewidth=1.4, alpha=0.6, zorder=2)
+    axes.scatter(
+        time,
+        (chosen["price"].to_numpy(dtype=np.int64) + bucket_size / 2) / SCALE,
+        s=22 * (1 + 10 / (10 + chosen["time"].nunique())),
+        marker="D",
+        color=ACCUMULATION_COLOUR,
+        edgecolors="white",
+        linewidths=0.4,
+        zorder=2.5,
+        label="scale-space peaks, with their width",
+    )
+
+
 def _draw_mid(axes: "Axes", features: pd.DataFrame) -> None:
     time = features["time"].to_numpy(dtype=np.int64)
     order = np.argsort(time, kind="stable")
@@ -230,9 +255,15 @@ def _draw_mid(axes: "Axes", features: pd.DataFrame) -> None:
 
 
 def _draw_profile(
-    axes: "Axes", profile: Profile, first: int, last: int, bucket_size: int, peaks: pd.DataFrame, zones: pd.DataFrame
+    axes: "Axes",
+    profile: Profile,
+    first: int,
+    last: int,
+    bucket_size: int,
+    zones: pd.DataFrame,
+    marked: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:
-    """The profile at the side, with the zones and peaks of the newest time."""
+    """The profile at the side, with the zones and the combined and scale-space peaks of the newest time."""
     from matplotlib.ticker import MaxNLocator
 
     inside = (profile.bucket >= first) & (profile.bucket <= last)
@@ -252,7 +283,8 @@ def _draw_profile(
     for name, colour in SIDE_COLOURS.items():
         for low, high in zones.loc[(zones["side"] == name).to_numpy(), ["low", "high"]].to_numpy().tolist():
             side.axhspan(low / SCALE, high / SCALE, color=colour, alpha=0.3, linewidth=0, zorder=0)
-    volume = np.minimum(peaks["volume"].to_numpy(dtype=np.int64) / SCALE, limit * 1.1)
-    middle = (peaks["price"].to_numpy(dtype=np.int64) + bucket_size / 2) / SCALE
-    size = 4 + 20 * peaks["confidence"].to_numpy()
-    side.scatter(volume, middle, s=size, color=PEAK_COLOUR, edgecolors="white", linewidths=0.3, zorder=2)
+    for peaks, colour, marker in zip(marked, (PEAK_COLOUR, ACCUMULATION_COLOUR), ("o", "D"), strict=True):
+        volume = np.minimum(peaks["volume"].to_numpy(dtype=np.int64) / SCALE, limit * 1.1)
+        middle = (peaks["price"].to_numpy(dtype=np.int64) + bucket_size / 2) / SCALE
+        size = 4 + 20 * peaks["confidence"].to_numpy()
+        side.scatter(volume, middle, s=size, marker=marker, color=colour, edgecolors="white", linewidths=0.3, zorder=2)

@@ -20,6 +20,8 @@ class LevelParameters:
         Statistical peaks: least volume, least (v - mean) / standard deviation, least confidence.
     min_relative_volume, min_absolute_volume : float
         Volume peaks: least multiple of the neighbours' mean, least volume.
+    false_discovery_rate, min_scale_space_confidence : float
+        Scale-space peaks: share of profiles of pure noise with any find, least probability of being real.
     zone_tolerance_buckets : int
         Peaks not further apart than this belong to one zone.
     min_order_volume_threshold, support_resistance_threshold : float
@@ -28,7 +30,7 @@ class LevelParameters:
     Raises
     ------
     ValueError
-        If the look-back is shorter than a minute, a threshold negative, or a confidence beyond 1.
+        If the look-back is shorter than a minute, a threshold negative, or a confidence or rate outside 0…1.
     """
 
     look_back: int = 48 * HOUR
@@ -37,6 +39,8 @@ class LevelParameters:
     min_peak_confidence: float = 0.3
     min_relative_volume: float = 2.0
     min_absolute_volume: float = 10.0
+    false_discovery_rate: float = 0.05
+    min_scale_space_confidence: float = 0.7
     zone_tolerance_buckets: int = 5
     min_order_volume_threshold: float = 0.01
     support_resistance_threshold: float = 0.1
@@ -50,5 +54,6 @@ class LevelParameters:
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        if not 0 <= self.min_peak_confidence <= 1:
-            raise ValueError(f"min_peak_confidence must lie in 0…1, not {self.min_peak_confidence}")
+        for name in ("min_peak_confidence", "false_discovery_rate", "min_scale_space_confidence"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in 0…1, not {getattr(self, name)}")

@@ -21,6 +21,7 @@ VALUE_AREA_COLOUR: Final = "#5b7ea4"
 SUPPORT_COLOUR: Final = "#2e8b57"
 RESISTANCE_COLOUR: Final = "#c0504d"
 PEAK_COLOUR: Final = "#e08e0b"
+ACCUMULATION_COLOUR: Final = "#7b1fa2"
 MAXIMUM_LABELS: Final = 12
 
 
@@ -63,8 +64,9 @@ def plot_profile(
     bucket_size : int
         Width of its buckets, units of 1e-8.
     wave_peaks, price_zones, value_area : DataFrame or None
-        Rows of the levels tables of the same instrument, time and profile. Of the peaks the combined ones are marked
-        and the most confident named; of the value area the two-row one is shaded.
+        Rows of the levels tables of the same instrument, time and profile. Of the peaks the combined ones are dots,
+        those of scale space diamonds with a bar as long as they are wide; the most confident of these are named, of the
+        combined ones where there are none. Of the value area the two-row one is shaded.
     reference_price : float or None
         Mid price, drawn as a line.
 
@@ -93,7 +95,12 @@ def plot_profile(
     if value_area is not None:
         _draw_value_area(axes, value_area[value_area["expansion"] == "two_row"], bucket_size)
     if wave_peaks is not None:
-        _draw_peaks(axes, wave_peaks[wave_peaks["method"] == "combined"], bucket_size, volume_limit(profile))
+        accumulations = wave_peaks[(wave_peaks["method"] == "scale_space").to_numpy()]
+        combined = wave_peaks[(wave_peaks["method"] == "combined").to_numpy()]
+        limit = volume_limit(profile)
+        _draw_peaks(axes, combined, bucket_size, limit)
+        _draw_accumulations(axes, accumulations, bucket_size, limit)
+        _name_peaks(axes, combined if accumulations.empty else accumulations, bucket_size, limit)
     if reference_price is not None:
         axes.axhline(reference_price, color="black", linewidth=0.9, linestyle=":", label="mid price")
     axes.ticklabel_format(axis="y", useOffset=False, style="plain")
@@ -128,16 +135,54 @@ def _draw_value_area(axes: "Axes", area: pd.DataFrame, bucket_size: int) -> None
         )
 
 
+def peak_bars(peaks: pd.DataFrame, bucket_size: int) -> NDArray[np.float64]:
+    """Lower and upper end of each peak's width around the middle of its bucket, quote currency, shape (n, 2)."""
+    middle = peaks["price"].to_numpy(dtype=np.int64) + bucket_size / 2
+    half = peaks["width"].to_numpy(dtype=np.float64) * bucket_size / 2
+    return np.asarray(np.column_stack((middle - half, middle + half)) / SCALE, dtype=np.float64)
+
+
+def _places(peaks: pd.DataFrame, bucket_size: int, limit: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where peaks are marked: the volume, as far as the axis goes, and the middle of the bucket."""
+    volume = np.minimum(peaks["volume"].to_numpy(dtype=np.int64) / SCALE, limit)
+    return volume, (peaks["price"].to_numpy(dtype=np.int64) + bucket_size / 2) / SCALE
+
+
 def _draw_peaks(axes: "Axes", peaks: pd.DataFrame, bucket_size: int, limit: float) -> None:
-    middle = (peaks["price"].to_numpy() + bucket_size / 2) / SCALE
-    volume = np.minimum(peaks["volume"].to_numpy() / SCALE, limit)
+    if peaks.empty:
+        return
     confidence = peaks["confidence"].to_numpy()
-    axes.scatter(volume, middle, s=12 + 40 * confidence, color=PEAK_COLOUR, zorder=3, label="combined peaks")
+    axes.scatter(
+        *_places(peaks, bucket_size, limit), s=12 + 40 * confidence, color=PEAK_COLOUR, zorder=3, label="combined peaks"
+    )
+
+
+def _draw_accumulations(axes: "Axes", peaks: pd.DataFrame, bucket_size: int, limit: float) -> None:
+    if peaks.empty:
+        return
+    volume, middle = _places(peaks, bucket_size, limit)
+    axes.vlines(volume, *peak_bars(peaks, bucket_size).T, color=ACCUMULATION_COLOUR, linewidth=2.2, alpha=0.8, zorder=4)
+    axes.scatter(
+        volume,
+        middle,
+        s=55,
+        marker="D",
+        color=ACCUMULATION_COLOUR,
+        edgecolors="white",
+        linewidths=0.8,
+        zorder=5,
+        label="scale-space peaks, with their width",
+    )
+
+
+def _name_peaks(axes: "Axes", peaks: pd.DataFrame, bucket_size: int, limit: float) -> None:
+    volume, middle = _places(peaks, bucket_size, limit)
+    confidence = peaks["confidence"].to_numpy()
     for i in np.argsort(-confidence, kind="stable")[:MAXIMUM_LABELS]:
         axes.annotate(
             f"{peaks['price'].iloc[i] / SCALE:,.8g}  {confidence[i]:.2f}",
             (volume[i], middle[i]),
-            xytext=(6, 0),
+            xytext=(7, 0),
             textcoords="offset points",
             fontsize=8,
             va="center",

@@ -10,19 +10,31 @@ PROFILE: Final = Column("profile", ColumnType.TEXT, "trades (last 48 h) or depth
 
 WAVE_PEAKS: Final = Table(
     name="levels.wave_peaks",
-    description="Peaks of the price-volume profile, by statistical, volume and combined detection.",
+    description="Peaks of the price-volume profile, by statistical, volume, combined and scale-space detection.",
     columns=(
         INSTRUMENT,
         MINUTE,
         PROFILE,
-        Column("method", ColumnType.TEXT, "statistical, volume or combined"),
+        Column("method", ColumnType.TEXT, "statistical, volume, combined or scale_space"),
         Column("price", ColumnType.PRICE, "Lower edge of the peak's bucket", "quote currency"),
         Column("volume", ColumnType.QUANTITY, "Volume in that bucket", "base currency"),
-        Column("z_score", ColumnType.REAL, "(volume - mean) / standard deviation over the profile's buckets", "σ"),
-        Column("confidence", ColumnType.REAL, "How far to believe in the peak", "0…1"),
+        Column(
+            "z_score",
+            ColumnType.REAL,
+            "(volume - mean) / standard deviation over the profile's buckets; of scale_space over its sides and noise",
+            "σ",
+        ),
+        Column("confidence", ColumnType.REAL, "How far to believe in it; of scale_space a probability", "0…1"),
         Column("distance_sigma", ColumnType.REAL, "(price - volume-weighted mean price) / σ of price", "σ"),
-        Column("prominence", ColumnType.REAL, "Height above the higher of the two surrounding valleys", "base"),
-        Column("width", ColumnType.REAL, "Width at half the prominence", "buckets"),
+        Column(
+            "prominence",
+            ColumnType.REAL,
+            "Height above the higher of the two surrounding valleys; of scale_space above its sides",
+            "base",
+        ),
+        Column(
+            "width", ColumnType.REAL, "Width at half the prominence; of scale_space the width that fits best", "buckets"
+        ),
     ),
     key=("instrument", "time", "profile", "method", "price"),
     kind="window",

@@ -19,14 +19,21 @@ from signal_assets.instrument import Instrument
 from signal_assets.levels.parameters import LevelParameters
 from signal_assets.levels.price_zones import SIDES, Touches, cluster_peaks, zone_sides, zone_volumes
 from signal_assets.levels.profile import Profile, RollingTradeProfile, depth_profile
+from signal_assets.levels.scale_space_peaks import METHOD, detect_in_scale_space
 from signal_assets.levels.tables import PRICE_ZONES, VALUE_AREA, WAVE_PEAKS
 from signal_assets.levels.value_area import EXPANSIONS, find_value_area
-from signal_assets.levels.wave_peaks import MERGE_TOLERANCE, METHODS, detect
+from signal_assets.levels.wave_peaks import MERGE_TOLERANCE, detect
+from signal_assets.levels.wave_peaks import METHODS as PLAIN_METHODS
 from signal_assets.window import Window
 
 Integers = NDArray[np.int64]
 
 PROFILES: Final = ("depth", "trades")
+METHODS: Final = tuple(sorted((*PLAIN_METHODS, METHOD)))
+"""In the order of the table's key."""
+
+CODE_OF_PLAIN: Final = np.array([METHODS.index(name) for name in PLAIN_METHODS])
+CODE_OF_SCALE_SPACE: Final = METHODS.index(METHOD)
 
 
 def living_minutes(window: Window, features: pd.DataFrame, instrument: str) -> tuple[Integers, Integers]:
@@ -85,6 +92,28 @@ def _stacked(pieces: list[tuple[NDArray[Any], ...]]) -> Iterator[NDArray[Any]]:
     return (np.concatenate(column) for column in zip(*pieces, strict=True))
 
 
+def _peaks_of(profile: Profile, chosen: LevelParameters) -> tuple[Integers, Integers, NDArray[np.float64]]:
+    """Peaks of one profile by all methods, by code and price: index into METHODS, into the profile, five measures."""
+    volume = profile.base_volume
+    plain, plain_entry, plain_measures = detect(
+        profile.bucket,
+        volume,
+        chosen.min_peak_volume,
+        chosen.z_score_threshold,
+        chosen.min_peak_confidence,
+        chosen.min_relative_volume,
+        chosen.min_absolute_volume,
+        MERGE_TOLERANCE,
+    )
+    entry, measures = detect_in_scale_space(
+        profile.bucket, volume, chosen.false_discovery_rate, chosen.min_scale_space_confidence
+    )
+    method = np.concatenate((CODE_OF_PLAIN[plain], np.full(len(entry), CODE_OF_SCALE_SPACE)))
+    entries = np.concatenate((plain_entry, entry))
+    order = np.lexsort((entries, method))
+    return method[order], entries[order], np.concatenate((plain_measures, measures[:5]), axis=1)[:, order]
+
+
 def wave_peak_rows(
     window: Window,
     instruments: Sequence[Instrument],
@@ -93,7 +122,7 @@ def wave_peak_rows(
     features: pd.DataFrame,
     parameters: Mapping[str, LevelParameters],
 ) -> pd.DataFrame:
-    """Rows of ``levels.wave_peaks``: peaks of both profiles by all three methods at each living minute.
+    """Rows of ``levels.wave_peaks``: peaks of both profiles by all four methods at each living minute.
 
     Parameters
     ----------
@@ -116,16 +145,7 @@ def wave_peak_rows(
         trades = _trade_profiles(dollar_trades, instrument, chosen.look_back)
         for minute in minutes.tolist():
             for which, profile in enumerate((depth.at(minute), trades.at(minute))):
-                method, entry, measures = detect(
-                    profile.bucket,
-                    profile.base_volume,
-                    chosen.min_peak_volume,
-                    chosen.z_score_threshold,
-                    chosen.min_peak_confidence,
-                    chosen.min_relative_volume,
-                    chosen.min_absolute_volume,
-                    MERGE_TOLERANCE,
-                )
+                method, entry, measures = _peaks_of(profile, chosen)
                 price = profile.bucket[entry] * instrument.bucket_size
                 pieces.append((method, price, profile.volume[entry], *measures))
                 heads.append((code, minute, which, len(entry)))
@@ -138,7 +158,7 @@ def wave_peak_rows(
             "instrument": text([instrument.key for instrument in ordered], np.repeat(codes, lengths)),
             "time": np.repeat(times, lengths),
             "profile": text(PROFILES, np.repeat(profiles, lengths)),
-            "method": text(METHODS, method.astype(np.int64)),
+            "method": text(METHODS, method),
             "price": price,
             "volume": volume,
             "z_score": z_score,
@@ -176,6 +196,9 @@ def price_zone_rows(
     parameters: Mapping[str, LevelParameters],
 ) -> pd.DataFrame:
     """Rows of ``levels.price_zones``: zones of the combined peaks of both profiles at each living minute.
+
+    Of the combined ones, not of the more certain scale-space peaks: those are accumulations over several buckets and
+    leave single large orders out by design, which may turn a price as well (``docs/market-analysis.md`` has figures).
 
     Parameters
     ----------

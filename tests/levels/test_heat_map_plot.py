@@ -6,7 +6,7 @@ from signal_assets.event_time import DAY, MINUTE, SECOND
 from signal_assets.fixed_point import SCALE
 from signal_assets.levels.heat_map_plot import MOST_COLUMNS, MOST_ROWS, binned, plot_heat_map, price_range
 from signal_assets.levels.profile import Profile
-from signal_assets.levels.profile_plot import PEAK_COLOUR, RESISTANCE_COLOUR, SUPPORT_COLOUR
+from signal_assets.levels.profile_plot import ACCUMULATION_COLOUR, PEAK_COLOUR, RESISTANCE_COLOUR, SUPPORT_COLOUR
 from tests.levels.test_profile_plot import share_of
 
 MIDNIGHT = 20_000 * DAY
@@ -67,11 +67,12 @@ def test_snapshots_of_a_part_of_a_minute_belong_to_the_minute_in_which_they_end(
 
 PEAKS = pd.DataFrame(
     {
-        "time": [MIDNIGHT + 5 * MINUTE] * 2,
-        "method": ["combined", "volume"],
-        "price": [102 * SCALE] * 2,
-        "volume": [4 * SCALE] * 2,
-        "confidence": [0.9, 0.5],
+        "time": [MIDNIGHT + 5 * MINUTE] * 3,
+        "method": ["combined", "volume", "scale_space"],
+        "price": [102 * SCALE] * 2 + [98 * SCALE],
+        "volume": [4 * SCALE] * 3,
+        "confidence": [0.9, 0.5, 0.8],
+        "width": [1.0, 1.0, 5.0],
     }
 )
 ZONES = pd.DataFrame(
@@ -96,7 +97,7 @@ def test_zones_and_peaks_are_drawn_where_they_are():
     picture = drawn()
     assert picture.startswith(b"\x89PNG")
     nothing = drawn(wave_peaks=PEAKS.iloc[:0], price_zones=ZONES.iloc[:0])
-    for colour in (PEAK_COLOUR, SUPPORT_COLOUR, RESISTANCE_COLOUR):
+    for colour in (PEAK_COLOUR, ACCUMULATION_COLOUR, SUPPORT_COLOUR, RESISTANCE_COLOUR):
         assert share_of(picture, colour) > share_of(nothing, colour), colour
 
 

@@ -8,10 +8,12 @@ from matplotlib.image import imread
 from signal_assets.fixed_point import SCALE
 from signal_assets.levels import Profile
 from signal_assets.levels.profile_plot import (
+    ACCUMULATION_COLOUR,
     PEAK_COLOUR,
     RESISTANCE_COLOUR,
     SUPPORT_COLOUR,
     VOLUME_COLOUR,
+    peak_bars,
     plot_profile,
     profile_outline,
     volume_limit,
@@ -19,7 +21,13 @@ from signal_assets.levels.profile_plot import (
 
 PROFILE = Profile(np.array([100, 101, 104]), np.array([2, 4, 3]) * SCALE)
 PEAKS = pd.DataFrame(
-    {"method": ["combined", "volume"], "price": [101 * SCALE] * 2, "volume": [4 * SCALE] * 2, "confidence": [0.9, 0.5]}
+    {
+        "method": ["combined", "volume"],
+        "price": [101 * SCALE] * 2,
+        "volume": [4 * SCALE] * 2,
+        "confidence": [0.9, 0.5],
+        "width": [1.0] * 2,
+    }
 )
 ZONES = pd.DataFrame(
     {
@@ -67,6 +75,15 @@ def test_the_picture_shows_volume_peaks_and_zones():
     )
     assert share_of(full, PEAK_COLOUR) > 0
     assert full != bare
+
+
+def test_scale_space_peaks_have_a_mark_of_their_own_as_long_as_they_are_wide():
+    # Five buckets of 0.5 around the middle of the bucket [101, 101.5): 101.25 - 1.25 … 101.25 + 1.25.
+    assert peak_bars(PEAKS.assign(width=5.0), SCALE // 2).tolist() == [[100.0, 102.5]] * 2
+    picture = plot_profile(PROFILE, SCALE, title="", wave_peaks=PEAKS.assign(method="scale_space"))
+    assert share_of(picture, ACCUMULATION_COLOUR) > 0
+    assert share_of(picture, PEAK_COLOUR) == 0
+    assert share_of(plot_profile(PROFILE, SCALE, title="", wave_peaks=PEAKS), ACCUMULATION_COLOUR) == 0
 
 
 @pytest.mark.parametrize(("side", "colour"), [("support", SUPPORT_COLOUR), ("resistance", RESISTANCE_COLOUR)])

@@ -12,7 +12,13 @@ from signal_assets.aggregates.dollar_trades import dollar_trades_rows
 from signal_assets.event_time import DAY, MINUTE, SECOND
 from signal_assets.fixed_point import SCALE
 from signal_assets.instrument import Instrument
-from signal_assets.levels import LevelParameters, detect_combined_peaks, find_value_area, trade_profile
+from signal_assets.levels import (
+    LevelParameters,
+    detect_combined_peaks,
+    detect_scale_space_peaks,
+    find_value_area,
+    trade_profile,
+)
 from signal_assets.levels.tables import PRICE_ZONES, VALUE_AREA, WAVE_PEAKS
 from signal_assets.levels.window_kernels import living_minutes, price_zone_rows, value_area_rows, wave_peak_rows
 from signal_assets.window import Window
@@ -111,7 +117,8 @@ def test_the_day_has_rows_of_every_kind_in_the_tables_schema_and_order():
         pd.testing.assert_frame_equal(rows.sort_values(list(table.key), ignore_index=True), rows)
         assert set(rows["instrument"]) == {BTC.key, ETH.key, SOL.key}
     peaks, zones, areas = WHOLE_DAY
-    assert len(peaks.groupby(["instrument", "profile", "method"])) == 3 * 2 * 3
+    plain = peaks[peaks["method"] != "scale_space"]
+    assert len(plain.groupby(["instrument", "profile", "method"])) == 3 * 2 * 3
     assert set(zones["side"]) == {"support", "resistance"}
     assert len(peaks) > 1_000
     assert len(zones) > 400
@@ -198,6 +205,47 @@ def test_rows_are_what_the_public_functions_say_of_the_same_profile():
     assert len(zone) > 0
 
 
+def test_accumulations_are_found_among_the_other_methods_rows():
+    random = np.random.default_rng(3)
+    bucket = np.arange(59_600, 60_400)
+    minutes = LIVE_FROM + np.array([1, 2]) * MINUTE
+    features = pd.DataFrame(
+        {"instrument": BTC.key, "time": minutes, "best_bid": 60_000 * SCALE, "best_ask": 60_001 * SCALE}
+    )
+    depth, profiles = [], {}
+    for minute, centre in zip(minutes.tolist(), (59_800, 60_250), strict=True):
+        volume = random.lognormal(0, 0.5, len(bucket)) + 8 * np.exp(-(((bucket - centre) / 6) ** 2))
+        profiles[minute] = (volume * SCALE).astype(np.int64)
+        depth.append(
+            pd.DataFrame(
+                {
+                    "instrument": BTC.key,
+                    "event_time": minute,
+                    "side": np.where(bucket < 60_000, "bid", "ask"),
+                    "price_bucket": bucket * SCALE,
+                    "quantity": profiles[minute],
+                }
+            )
+        )
+    window = Window(LIVE_FROM, LIVE_FROM + 2 * MINUTE)
+    given = window, [BTC], DOLLAR_TRADES.iloc[:0], pd.concat(depth, ignore_index=True), features
+    peaks = wave_peak_rows(*given, PARAMETERS)
+    pd.testing.assert_frame_equal(peaks.sort_values(list(WAVE_PEAKS.key), ignore_index=True), peaks)
+    rows = peaks[peaks["method"] == "scale_space"]
+    assert rows["time"].tolist() == minutes.tolist()
+    assert (np.abs(rows["price"].to_numpy() // SCALE - [59_800, 60_250]) <= 6).all()
+    for row in rows.itertuples():
+        (found,) = detect_scale_space_peaks(bucket, profiles[row.time] / SCALE)
+        assert (row.price, row.volume) == (found.price * SCALE, round(found.volume * SCALE))
+        assert (row.z_score, row.confidence, row.distance_sigma, row.prominence, row.width) == (
+            *(found.z_score, found.confidence, found.distance_sigma),
+            *(found.prominence, found.width),
+        )
+    plain = peaks[peaks["method"] != "scale_space"].reset_index(drop=True)
+    nobody = {BTC.key: replace(PARAMETERS[BTC.key], min_scale_space_confidence=1.0, false_discovery_rate=0.0)}
+    pd.testing.assert_frame_equal(wave_peak_rows(*given, nobody), plain)
+
+
 def test_a_minute_lives_when_a_features_row_lies_in_it():
     time = DAY_START + np.array([0, 60, 61, 180]) * SECOND
     bid = np.array([10, 20, 30, 40])
@@ -242,6 +290,8 @@ def test_parameters_refuse_what_makes_no_sense():
         {"zone_tolerance_buckets": -1},
         {"min_relative_volume": float("nan")},
         {"min_peak_confidence": 1.5},
+        {"false_discovery_rate": -0.1},
+        {"min_scale_space_confidence": 2.0},
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             replace(LevelParameters(), **wrong)

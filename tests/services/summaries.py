@@ -27,7 +27,7 @@ SUMMARY = Summary(
         TableSummary("market.trades", 1_234, MIDNIGHT, MIDNIGHT + MINUTE, 7),
         TableSummary("market.feed_gaps", 0, None, None, None),
     ],
-    peaks={BTC: [{"price": 61_000.5, "volume": 12.0, "z_score": 2.25, "confidence": 0.875}]},
+    peaks={BTC: [{"method": "scale_space", "price": 61_000.5, "volume": 12.0, "z_score": 2.25, "confidence": 0.875}]},
     zones={
         BTC: [
             {"side": "support", "low": 60_990.0, "high": 61_000.0, "strength": 0.125, "confidence": 0.5, "touches": 3}

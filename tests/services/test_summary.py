@@ -51,6 +51,21 @@ def test_the_strongest_peaks_are_combined_ones_of_the_newest_minute(settings):
     assert found["ETHFDUSD.BINANCE"] == []
 
 
+def test_scale_space_peaks_come_before_combined_ones(settings):
+    rows = [
+        peak(2, 60_001, confidence=0.95),
+        peak(2, 60_002, confidence=0.75, method="scale_space"),
+        peak(2, 60_003, confidence=0.85, method="scale_space"),
+        peak(2, 60_004, confidence=0.99, method="statistical"),
+    ]
+    found = strongest_peaks(lake_of({WAVE_PEAKS: frame_of(WAVE_PEAKS, rows)}), settings)[BTC]
+    assert [(row["method"], row["price"]) for row in found] == [
+        ("scale_space", 60_003),
+        ("scale_space", 60_002),
+        ("combined", 60_001),
+    ]
+
+
 def test_the_strongest_zones_come_first(settings):
     rows = [
         {

@@ -29,9 +29,10 @@ from signal_assets.levels.parameters import LevelParameters
 from signal_assets.levels.price_zones import SIDES, SUPPORT, cluster_peaks, count_touches, zone_sides, zone_volumes
 from signal_assets.levels.profile import Profile, depth_profile
 from signal_assets.levels.resonance import ResonanceZone, find_resonances
+from signal_assets.levels.scale_space_peaks import scale_space_peaks_of
 from signal_assets.levels.value_area import EXPANSIONS, Expansion, ValueArea, find_value_area
 from signal_assets.levels.volume_nodes import VolumeNode, find_volume_nodes
-from signal_assets.levels.wave_peaks import MERGE_TOLERANCE, WavePeak, detect_combined_peaks
+from signal_assets.levels.wave_peaks import COMBINED, MERGE_TOLERANCE, WavePeak, peaks_of, weighted_by_history
 
 Integers = NDArray[np.int64]
 
@@ -113,7 +114,10 @@ class EnhancedAnalysis(LegacyAnalysis):
     aggregated_bids, aggregated_asks : Buckets
         The book's sides, summed exactly.
     depth_peaks, trade_peaks : tuple of WavePeak
-        Combined peaks of both profiles, the most confident first; their ``price`` is a bucket number.
+        Combined peaks of both profiles, the most confident first; their ``price`` is a bucket number. Zones and
+        resonance come of these: a single large order, too, is where price may turn.
+    depth_accumulations, trade_accumulations : tuple of WavePeak
+        Scale-space peaks of both profiles, the most confident first: volume gathered over several buckets.
     support_zones, resistance_zones : tuple of PriceZone
         Zones of both profiles, ascending in price.
     value_areas : mapping
@@ -129,6 +133,8 @@ class EnhancedAnalysis(LegacyAnalysis):
     aggregated_asks: Buckets
     depth_peaks: tuple[WavePeak, ...]
     trade_peaks: tuple[WavePeak, ...]
+    depth_accumulations: tuple[WavePeak, ...]
+    trade_accumulations: tuple[WavePeak, ...]
     support_zones: tuple[PriceZone, ...]
     resistance_zones: tuple[PriceZone, ...]
     value_areas: Mapping[Expansion, ValueArea]
@@ -138,9 +144,9 @@ class EnhancedAnalysis(LegacyAnalysis):
 
     @property
     def wave_peaks(self) -> tuple[WavePeak, ...]:
-        """Peaks of both profiles, the most confident first."""
-        both = (*self.depth_peaks, *self.trade_peaks)
-        return tuple(sorted(both, key=lambda peak: (-peak.confidence, peak.price)))
+        """Peaks and accumulations of both profiles, the most confident first; ``method`` tells them apart."""
+        every = (*self.depth_peaks, *self.trade_peaks, *self.depth_accumulations, *self.trade_accumulations)
+        return tuple(sorted(every, key=lambda peak: (-peak.confidence, peak.price)))
 
 
 @overload
@@ -190,7 +196,8 @@ def analyze_market(
     enhanced_mode : bool
         False gives the legacy fields alone. They are the same in both.
     history : sequence of peak lists, or None
-        ``depth_peaks`` of earlier analyses: a peak that comes and goes is believed less.
+        ``depth_peaks`` of earlier analyses, or those with ``depth_accumulations``: what comes and goes is believed
+        less.
     bucket_size : int
         Width of a bucket, units of 1e-8: one quote unit by default.
     parameters : LevelParameters
@@ -222,7 +229,7 @@ def analyze_market(
     )
     volume = traded.buy_quantity + traded.sell_quantity
     trade = depth_profile(traded.price_bucket, volume, size)
-    depth_peaks, trade_peaks = _peaks(depth, parameters, history), _peaks(trade, parameters, None)
+    depth_peaks, trade_peaks = _combined(depth, parameters, history), _combined(trade, parameters, None)
     areas = {expansion: find_value_area(trade, expansion) for expansion in EXPANSIONS if len(trade)}
     coverage = coverage_of(book)
     thresholds = parameters.min_order_volume_threshold, parameters.support_resistance_threshold
@@ -254,6 +261,8 @@ def analyze_market(
         aggregated_asks=asks,
         depth_peaks=depth_peaks,
         trade_peaks=trade_peaks,
+        depth_accumulations=_accumulations(depth, parameters, history),
+        trade_accumulations=_accumulations(trade, parameters, None),
         support_zones=tuple(zone for zone in zones if zone.side == SIDES[SUPPORT]),
         resistance_zones=tuple(zone for zone in zones if zone.side != SIDES[SUPPORT]),
         value_areas=areas,
@@ -265,30 +274,26 @@ def analyze_market(
     )
 
 
-def _peaks(
+def _combined(
     profile: Profile, parameters: LevelParameters, history: Sequence[Sequence[WavePeak]] | None
 ) -> tuple[WavePeak, ...]:
-    """Peaks of one profile: the one place where the analysis meets a detector.
-
-    Called twice per analysis, whose goal is 1 ms at the median: a detector that is put here has 0.2 ms for a profile of
-    2,000 buckets, objects included.
-    """
-    return tuple(
-        detect_combined_peaks(
-            profile.bucket,
-            profile.base_volume,
-            statistical_params={
-                "min_peak_volume": parameters.min_peak_volume,
-                "z_score_threshold": parameters.z_score_threshold,
-                "min_peak_confidence": parameters.min_peak_confidence,
-            },
-            volume_params={
-                "min_relative_volume": parameters.min_relative_volume,
-                "min_absolute_volume": parameters.min_absolute_volume,
-            },
-            history=history,
-        )
+    """Combined peaks of one profile."""
+    found = peaks_of(
+        profile.bucket,
+        profile.base_volume,
+        COMBINED,
+        (parameters.min_peak_volume, parameters.z_score_threshold, parameters.min_peak_confidence),
+        (parameters.min_relative_volume, parameters.min_absolute_volume),
     )
+    return tuple(weighted_by_history(found, history))
+
+
+def _accumulations(
+    profile: Profile, parameters: LevelParameters, history: Sequence[Sequence[WavePeak]] | None
+) -> tuple[WavePeak, ...]:
+    """Scale-space peaks of one profile."""
+    rates = parameters.false_discovery_rate, parameters.min_scale_space_confidence
+    return tuple(scale_space_peaks_of(profile.bucket, profile.base_volume, *rates, history))
 
 
 def _zones(

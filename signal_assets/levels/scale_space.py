@@ -16,10 +16,9 @@ to believe in one (``peak_significance``), the public function (``scale_space_pe
    whether its middle is higher than its edges, whether all of its thirds and most of its buckets are raised, what is
    left without its largest bucket. A peak has them all; a huge order, a step, a plateau fail one or the other.
 
-Everything is a compiled pass in a fixed order over one profile: the same profile gives the same bits. Running medians
-are read from histograms of 512 cells (Huang, Yang, Tang 1979, "A fast two-dimensional median filtering algorithm"), so
-the work is linear in the buckets. Scale space: Witkin 1983, "Scale-space filtering"; Lindeberg 1998, "Feature detection
-with automatic scale selection".
+Everything is a compiled pass in a fixed order over one profile: the same profile gives the same bits. The work is
+linear in the buckets. Scale space: Witkin 1983, "Scale-space filtering"; Lindeberg 1998, "Feature detection with
+automatic scale selection".
 """
 
 import math
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from signal_assets.compiled import compiled
+from signal_assets.levels.medians import median_of, median_of_nine, running_median
 
 Integers = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -55,7 +55,6 @@ MEASURES: Final = (
 """What is kept of each candidate; distances in standard deviations, as signed roots."""
 
 BACKGROUND_REACH: Final = 100
-AROUND_REACH: Final = 4
 NOISE_REACH: Final = 400
 LONGEST_GAP: Final = 100
 """Longer runs of empty buckets are looked at as if they were this long: nothing beyond is local."""
@@ -66,7 +65,6 @@ LEAST_NOISE: Final = 0.1
 
 LOW: Final = 3.0
 HIGH: Final = 5.0
-CELLS: Final = 512
 LEAST_DISTANCE: Final = 2.5
 GAUSSIAN_STEP: Final = 0.9538725524
 """Median of |X - Y| for two independent standard normal variables: √2 x 0.6744897502."""
@@ -87,40 +85,6 @@ def spread_out(bucket: Integers, volume: Reals) -> tuple[Reals, Integers]:
     return row, place
 
 
-@compiled(takes="reals, integer", returns="own reals")
-def running_median(values: Reals, reach: int) -> Reals:
-    """Median of the values not further than ``reach`` away, to a 512th of their range (compiled)."""
-    count = values.size
-    lowest, highest = values.min(), values.max()
-    median = np.full(count, lowest)
-    step = (highest - lowest) / CELLS
-    if step <= 0:
-        return median
-    cell = np.empty(count, np.int64)
-    for i in range(count):
-        cell[i] = min(int((values[i] - lowest) / step), CELLS - 1)
-    inside = np.zeros(CELLS, np.int64)
-    first = last = middle = below = 0
-    for i in range(count):
-        while last < min(count, i + reach + 1):
-            inside[cell[last]] += 1
-            below += cell[last] < middle
-            last += 1
-        while first < i - reach:
-            inside[cell[first]] -= 1
-            below -= cell[first] < middle
-            first += 1
-        half = (last - first) * 0.5
-        while below > half:
-            middle -= 1
-            below -= inside[middle]
-        while below + inside[middle] < half:
-            below += inside[middle]
-            middle += 1
-        median[i] = lowest + step * (middle + (half - below) / max(inside[middle], 1))
-    return median
-
-
 @compiled(takes="reals", returns="own real rows")
 def residuals(row: Reals) -> Reals:
     """Distance of each bucket's logarithm from the background in units of the noise, cut off in two ways (compiled).
@@ -131,7 +95,7 @@ def residuals(row: Reals) -> Reals:
     """
     count = row.size
     # The two floors only keep the quotient finite when volumes differ, or are small, beyond all reason.
-    least = max(LEAST_VOLUME * np.median(row[row > 0]), 1e-12 * row.max(), 1e-300)
+    least = max(LEAST_VOLUME * median_of(row[row > 0]), 1e-12 * float(row.max()), 1e-300)
     stabilized = np.log1p(row / least)
     steps = np.zeros(count)
     for i in range(count - 1):
@@ -140,7 +104,7 @@ def residuals(row: Reals) -> Reals:
         steps[count - 1] = steps[count - 2]
     noise = running_median(steps, NOISE_REACH)
     background = running_median(stabilized, BACKGROUND_REACH)
-    around = running_median(stabilized, AROUND_REACH)
+    around = median_of_nine(stabilized)
     residual = np.empty((2, count))
     for i in range(count):
         deviation = max(noise[i] / GAUSSIAN_STEP, LEAST_NOISE)
@@ -176,7 +140,7 @@ def noise_of_means(total: Reals) -> float:
         i = 3 * k
         sides = total[i + span] - total[i] + total[i + 3 * span] - total[i + 2 * span]
         bend[k] = (total[i + 2 * span] - total[i + span] - sides / 2) / span
-    deviation = 1.4826 * np.median(np.abs(bend - np.median(bend)))
+    deviation = 1.4826 * median_of(np.abs(bend - median_of(bend)))
     return float(max(deviation / math.sqrt(1.5 / span), 0.8))
 
 
@@ -186,7 +150,16 @@ def mean_between(total: Reals, start: int, end: int) -> float:
     return float((total[end] - total[start]) / (end - start)) if end > start else 0.0
 
 
-@compiled(takes="reals, integer, real, own reals", returns="integer")
+@compiled(takes="own reals, integer, integer, integer, integer", returns="real")
+def height_at(total: Reals, place: int, half: int, gap: int, side: int) -> float:
+    """Mean over 2 ``half`` + 1 buckets above that of both sides, as far as these lie within the profile (compiled)."""
+    count = total.size - 1
+    left, right = max(0, place - half - gap), min(count, place + half + 1 + gap)
+    sides = mean_between(total, max(0, left - side), left) + mean_between(total, right, min(count, right + side))
+    return float(mean_between(total, place - half, place + half + 1) - 0.5 * sides)
+
+
+@compiled(takes="own reals, integer, real, own reals", returns="integer")
 def compactness(total: Reals, width: int, noise: float, height: Reals) -> int:
     """Mean over ``width`` buckets above that of both sides, written to ``height`` for each place (compiled).
 
@@ -197,14 +170,23 @@ def compactness(total: Reals, width: int, noise: float, height: Reals) -> int:
     least = LEAST_DISTANCE * noise * math.sqrt(1.0 / width + 0.5 / side)
     found = 0
     height[:] = -9.0
-    for i in range(half, count - half):
-        core = mean_between(total, i - half, i + half + 1)
-        left, right = max(0, i - half - gap), min(count, i + half + 1 + gap)
-        sides = mean_between(total, max(0, left - side), left) + mean_between(total, right, min(count, right + side))
-        above = core - 0.5 * sides
-        if above >= least:
-            height[i] = above
-            found += 1
+    # Where both sides lie wholly within the profile nothing is to be decided: views and one loop, which vectorizes.
+    reach = half + gap + side
+    inner = height[reach:]
+    left_end, core_start, core_end = total[side:], total[side + gap :], total[side + gap + width :]
+    right_start, right_end = total[reach + half + 1 + gap :], total[reach + half + 1 + gap + side :]
+    for k in range(count - 2 * reach):
+        sides = (left_end[k] - total[k]) / side + (right_end[k] - right_start[k]) / side
+        above = (core_end[k] - core_start[k]) / width - 0.5 * sides
+        high = above >= least
+        inner[k] = above if high else -9.0
+        found += high
+    for begin, end in ((half, min(reach, count - half)), (max(reach, count - reach), count - half)):
+        for i in range(begin, end):
+            above = height_at(total, i, half, gap, side)
+            if above >= least:
+                height[i] = above
+                found += 1
     return found
 
 

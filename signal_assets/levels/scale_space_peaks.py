@@ -175,8 +175,19 @@ def detect_scale_space_peaks(
     for name, value in (("false_discovery_rate", false_discovery_rate), ("min_peak_confidence", min_peak_confidence)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must lie in 0…1, not {value}")
-    bucket, volumes = checked_profile(price_bucket, volume)
-    entry, measures = detect_in_scale_space(bucket, volumes, float(false_discovery_rate), float(min_peak_confidence))
+    rates = float(false_discovery_rate), float(min_peak_confidence)
+    return scale_space_peaks_of(*checked_profile(price_bucket, volume), *rates, history)
+
+
+def scale_space_peaks_of(
+    bucket: Integers,
+    volumes: Reals,
+    false_discovery_rate: float,
+    min_peak_confidence: float,
+    history: Sequence[Sequence[WavePeak]] | None,
+) -> list[WavePeak]:
+    """:func:`detect_scale_space_peaks` of a profile known to be one."""
+    entry, measures = detect_in_scale_space(bucket, volumes, false_discovery_rate, min_peak_confidence)
     peaks = []
     for i, (z_score, confidence, distance, prominence, width, _) in zip(
         entry.tolist(), measures.T.tolist(), strict=True

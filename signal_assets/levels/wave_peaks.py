@@ -163,11 +163,10 @@ def merge(
     The largest volume first (of equals the lower price) takes in all peaks within the tolerance.
     """
     count = bucket.size
-    taken = np.zeros(count, np.bool_)
+    taken = (statistical < 0) & (by_volume < 0)
     confidence = np.full(count, -1.0)
-    for i in range(count):
-        taken[i] = statistical[i] < 0 and by_volume[i] < 0
-    for i in np.argsort(-volume, kind="mergesort"):
+    found = np.flatnonzero(~taken)
+    for i in found[np.argsort(-volume[found], kind="mergesort")]:
         if taken[i]:
             continue
         best_statistical = -1.0
@@ -293,14 +292,14 @@ def checked_profile(price_bucket: ArrayLike, volume: ArrayLike) -> tuple[Integer
     return bucket, volumes
 
 
-def _peaks(
-    price_bucket: ArrayLike,
-    volume: ArrayLike,
+def peaks_of(
+    bucket: Integers,
+    volumes: Reals,
     wanted: int,
     statistical: tuple[float, float, float],
     by_volume: tuple[float, float],
 ) -> list[WavePeak]:
-    bucket, volumes = checked_profile(price_bucket, volume)
+    """Peaks of a profile known to be one, by one method; the parameters in the order of the public functions."""
     method, entry, measures = detect(bucket, volumes, *statistical, *by_volume, MERGE_TOLERANCE)
     chosen = np.flatnonzero(method == wanted)
     peaks = []
@@ -347,7 +346,7 @@ def detect_normal_distribution_peaks(
     [(104, 2.83, 39)]
     """
     parameters = _statistical(min_peak_volume, z_score_threshold, min_peak_confidence)
-    return _peaks(price_bucket, volume, STATISTICAL, parameters, _volume())
+    return peaks_of(*checked_profile(price_bucket, volume), STATISTICAL, parameters, _volume())
 
 
 def detect_volume_peaks(
@@ -373,7 +372,8 @@ def detect_volume_peaks(
     >>> [peak.price for peak in detect_volume_peaks([100, 101, 102, 200], [4.0, 12.0, 8.0, 10.0])]
     [200, 101]
     """
-    return _peaks(price_bucket, volume, VOLUME, _statistical(), _volume(min_relative_volume, min_absolute_volume))
+    parameters = _volume(min_relative_volume, min_absolute_volume)
+    return peaks_of(*checked_profile(price_bucket, volume), VOLUME, _statistical(), parameters)
 
 
 def detect_combined_peaks(
@@ -402,9 +402,12 @@ def detect_combined_peaks(
     >>> [(peak.price, peak.confidence > 0.5) for peak in peaks]
     [(104, True), (107, False)]
     """
-    peaks = _peaks(
-        price_bucket, volume, COMBINED, _statistical(**(statistical_params or {})), _volume(**(volume_params or {}))
-    )
+    parameters = _statistical(**(statistical_params or {})), _volume(**(volume_params or {}))
+    return weighted_by_history(peaks_of(*checked_profile(price_bucket, volume), COMBINED, *parameters), history)
+
+
+def weighted_by_history(peaks: list[WavePeak], history: Sequence[Sequence[WavePeak]] | None) -> list[WavePeak]:
+    """Combined peaks with the confidence that earlier profiles leave them, most confident first."""
     if not history:
         return peaks
     return _ranked([_weighted_by_persistence(peak, history) for peak in peaks])

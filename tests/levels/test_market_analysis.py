@@ -1,6 +1,7 @@
 import csv
 import gzip
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from signal_assets.levels import (
     WavePeak,
     analyze_market,
     detect_combined_peaks,
+    detect_scale_space_peaks,
     find_value_area,
 )
 from signal_assets.levels.market_analysis import EnhancedAnalysis, LegacyAnalysis
@@ -63,6 +65,7 @@ def test_peaks_and_zones_by_hand():
     assert [peak.confidence for peak in ANALYSIS.wave_peaks] == sorted(
         (peak.confidence for peak in (*ANALYSIS.depth_peaks, *ANALYSIS.trade_peaks)), reverse=True
     )
+    assert (ANALYSIS.depth_accumulations, ANALYSIS.trade_accumulations) == ((), ())  # single orders, all of them
     # 97 and 102 are 5 apart: one zone of depth, 97…103, whose middle is the mid price 100 itself: not below it.
     (resistance,) = ANALYSIS.resistance_zones
     assert (resistance.low, resistance.high, resistance.profile) == (97 * SCALE, 103 * SCALE, "depth")
@@ -77,6 +80,31 @@ def test_peaks_and_zones_by_hand():
     assert [(zone.low // SCALE, zone.side) for zone in (*near.support_zones, *near.resistance_zones)] == [
         *((97, "support"), (97, "support"), (102, "resistance"))
     ]
+
+
+def made_book(centre, seed):
+    """400 dollars a side of lognormal orders, and orders gathered around ``centre`` over a dozen of dollars."""
+    bucket = np.arange(59_600, 60_400)
+    volume = np.random.default_rng(seed).lognormal(0, 0.5, len(bucket)) + 8 * np.exp(-(((bucket - centre) / 6) ** 2))
+    price, quantity = bucket * SCALE, (volume * SCALE).astype(np.int64)
+    below = bucket < 60_000
+    return BookSnapshot(price[below][::-1], quantity[below][::-1], price[~below], quantity[~below])
+
+
+def test_accumulations_are_among_the_wave_peaks_and_a_history_without_them_withdraws_them():
+    found = analyze_market(made_book(59_800, 1), None, "BTCUSDT")
+    (accumulation,) = found.depth_accumulations
+    assert abs(accumulation.price - 59_800) <= 6
+    assert accumulation.method == "scale_space"
+    assert found.wave_peaks.count(accumulation) == 1
+    assert set(found.depth_peaks) < set(found.wave_peaks)
+    book, parameters = made_book(59_800, 2), LevelParameters()
+    profile = found.aggregated_bids.price // SCALE, found.aggregated_bids.quantity / SCALE
+    assert abs(detect_scale_space_peaks(*profile)[0].price - accumulation.price) <= 6
+    for history, left in (([found.depth_accumulations], 1), ([()] * 3, 0)):
+        assert len(analyze_market(book, None, "X", True, history).depth_accumulations) == left
+    nobody = replace(parameters, false_discovery_rate=0.0, min_scale_space_confidence=1.0)
+    assert analyze_market(book, None, "X", parameters=nobody).depth_accumulations == ()
 
 
 def test_legacy_levels_by_hand():

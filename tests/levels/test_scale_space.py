@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signal_assets.levels.scale_space import (
-    CELLS,
     LONGEST_GAP,
     MEASURES,
     WIDTHS,
@@ -18,7 +17,6 @@ from signal_assets.levels.scale_space import (
     measure_kept,
     noise_of_means,
     residuals,
-    running_median,
     running_sum,
     sides_of,
     signed_root,
@@ -27,17 +25,6 @@ from signal_assets.levels.scale_space import (
 
 ROWS = st.lists(st.floats(0, 1e6), min_size=1, max_size=80).map(np.array)
 HELD = ROWS.filter(lambda row: row.max() > 0)
-
-
-@given(ROWS, st.integers(0, 90))
-def test_the_running_median_is_numpys_to_a_cell(row, reach):
-    found = running_median(row, reach)
-    cell = (row.max() - row.min()) / CELLS
-    for i in range(len(row)):
-        near = np.sort(row[max(0, i - reach) : i + reach + 1])
-        # Between the two middle values of an even number any point is a median.
-        low, high = near[(len(near) - 1) // 2], near[len(near) // 2]
-        assert low - 1.001 * cell <= found[i] <= high + 1.001 * cell
 
 
 def test_gaps_are_written_out_and_long_ones_cut():
@@ -134,7 +121,6 @@ def test_interpreted_and_compiled_steps_agree(row):
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-9)
     total = running_sum(one[0])
     np.testing.assert_array_equal(total, running_sum.py_func(one[0]))
-    np.testing.assert_array_equal(running_median(row, 4), running_median.py_func(row, 4))
     assert noise_of_means(total) == noise_of_means.py_func(total)
     assert mean_between(total, 0, len(row)) == mean_between.py_func(total, 0, len(row))
     assert mean_between(total, 1, 1) == mean_between.py_func(total, 1, 1) == 0

@@ -1,10 +1,14 @@
-"""``python -m benchmarks.fit_peak_confidence``: fit the confidence of scale-space peaks, write ``peak_calibration.py``.
+"""``python -m benchmarks.fit_peak_confidence``: fit what is said of peaks, write the two modules of numbers.
+
+The confidence of scale-space peaks (``peak_calibration.py``), the probability of plain ones
+(``plain_peak_calibration.py``).
 
 Belongs here: the fit to the train profiles. Does not belong here: the test profiles, which nothing here ever makes.
 
 The weights come from all train profiles. The curve from score to confidence is fitted to chosen candidates of profiles
 the weights had not seen (two halves, each scored with the weights of the other). The noise rate comes from train
-backgrounds in which nothing was planted. It needs the recordings: without them the result would be another one.
+backgrounds in which nothing was planted. The plain methods run at their default parameters. It needs the recordings:
+without them the result would be another one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +30,10 @@ from benchmarks.planted_profiles import (
     planted_profiles,
     pure_noise,
 )
-from benchmarks.planted_truth import calibration, tallied, tolerance, which_are_real
+from benchmarks.planted_truth import Flags, calibration, tallied, tolerance, which_are_real
+from signal_assets.levels import detect_combined_peaks, detect_normal_distribution_peaks, detect_volume_peaks
+from signal_assets.levels.peak_probability import FARTHEST as PLAIN_FARTHEST
+from signal_assets.levels.peak_probability import LARGEST_ODDS, evidence
 from signal_assets.levels.peak_significance import FARTHEST, LEAST_SCORE, REACH, choose, scores
 from signal_assets.levels.scale_space import WIDTHS, candidates, spread_out
 
@@ -45,6 +52,13 @@ TAIL_FROM: Final = -1.0
 """Scores of chosen candidates of pure noise are taken to fall off exponentially from here on."""
 
 TARGET: Final = ROOT / "signal_assets" / "levels" / "peak_calibration.py"
+PLAIN_TARGET: Final = TARGET.with_name("plain_peak_calibration.py")
+
+PLAIN_DETECTORS: Final = {
+    "combined": detect_combined_peaks,
+    "statistical": detect_normal_distribution_peaks,
+    "volume": detect_volume_peaks,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +181,62 @@ NOISE_SLOPE: Final = {tail[1]:.7g}
 '''
 
 
+def plain_finds(profiles: Sequence[PlantedProfile], method: str) -> Iterator[tuple[Reals, Flags]]:
+    """Of each profile the method's finds: evidence, shape (n, 3), and whether they are real."""
+    for profile in profiles:
+        peaks = PLAIN_DETECTORS[method](profile.price_bucket, profile.volume)
+        price = np.array([peak.price for peak in peaks], np.int64)
+        confidence = np.array([peak.confidence for peak in peaks])
+        rows = [evidence(peak.confidence, peak.z_score, peak.width) for peak in peaks]
+        yield np.array(rows, np.float64).reshape(-1, 3), which_are_real(profile, price, confidence)
+
+
+def fit_plain(finds: Sequence[tuple[Reals, Flags]]) -> Model:
+    """Centre, scale and weights of one plain method."""
+    rows, real = (np.concatenate(column) for column in zip(*finds, strict=True))
+    centre, scale = rows.mean(axis=0), rows.std(axis=0)
+    standard = np.clip((rows - centre) / scale, -PLAIN_FARTHEST, PLAIN_FARTHEST)
+    return centre, scale, logistic(expanded(standard), real.astype(np.float64), RIDGE)
+
+
+def plain_probability(rows: Reals, model: Model) -> Reals:
+    """What ``peak_probability`` says, of many finds at once."""
+    centre, scale, weights = model
+    standard = np.clip((rows - centre) / scale, -PLAIN_FARTHEST, PLAIN_FARTHEST)
+    odds = np.clip(expanded(standard) @ weights, -LARGEST_ODDS, LARGEST_ODDS)
+    return np.asarray(1 / (1 + np.exp(-odds)), dtype=np.float64)
+
+
+def fit_all_plain(profiles: Sequence[PlantedProfile], out: Console) -> str:
+    """The text of ``plain_peak_calibration.py``; prints what the train profiles, cross-fitted, say."""
+    lines = []
+    for method in PLAIN_DETECTORS:
+        finds = list(plain_finds(profiles, method))
+        halves = finds[::2], finds[1::2]
+        models = fit_plain(halves[0]), fit_plain(halves[1])
+        crossed = [
+            (plain_probability(rows, models[1 - which]), real) for which in (0, 1) for rows, real in halves[which]
+        ]
+        probability, real = (np.concatenate(column) for column in zip(*crossed, strict=True))
+        error = calibration(probability, real)[0]
+        out.print(f"{method}: {len(real):,} finds, {real.mean():.1%} real, calibration error {error:.4f}")
+        columns = [", ".join(f"{value:.6g}" for value in column) for column in fit_plain(finds)]
+        lines.append(f'    "{method}": (\n' + "".join(f"        ({column}),\n" for column in columns) + "    ),\n")
+    return f'''"""Probability of plain peaks in numbers, written by ``python -m benchmarks.fit_peak_confidence``.
+
+Belongs here: numbers. Does not belong here: anything written by hand.
+"""
+
+# fmt: off
+
+from typing import Final
+
+CALIBRATION: Final[dict[str, tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]]] = {{
+{"".join(lines)}}}
+"""By method: centre and scale of the three measures, weights of 1, of each measure and of each product i ≤ j."""
+'''
+
+
 def main(out: Console | None = None) -> None:
     """Fit, print what the train profiles say, write the module."""
     out = out or console()
@@ -198,7 +268,8 @@ def main(out: Console | None = None) -> None:
     tail = noise_tail(model, kinds)
     out.print(f"noise: a candidate of score 0 every {np.exp(-tail[0]):,.0f} buckets, e-fold per {-1 / tail[1]:.2f}")
     TARGET.write_text(module(model, curve, tail))
-    out.print(f"written: {TARGET.relative_to(ROOT)}")
+    PLAIN_TARGET.write_text(fit_all_plain([item.profile for item in data], out))
+    out.print(f"written: {TARGET.relative_to(ROOT)}, {PLAIN_TARGET.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

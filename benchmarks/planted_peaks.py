@@ -172,6 +172,13 @@ METHODS: Final = (
 )
 
 
+PLAIN: Final = (
+    ("statistical", detect_normal_distribution_peaks),
+    ("volume", detect_volume_peaks),
+    ("combined", detect_combined_peaks),
+)
+
+
 def strong_bands() -> tuple[int, ...]:
     """The bands from the contrast floor on."""
     return tuple(band for band, (least, _) in enumerate(BANDS) if least >= CONTRAST_FLOOR)
@@ -262,6 +269,34 @@ def _reliability(profiles: Sequence[PlantedProfile], out: Console) -> None:
     out.print(table)
 
 
+def _reliability_of_plain(profiles: Sequence[PlantedProfile], out: Console) -> None:
+    """What the plain methods say of their finds at default parameters: their confidence, and the fitted probability."""
+    table = Table(
+        *("method", "profiles", "finds", "share real", "ECE of confidence", "ECE of probability"),
+        *("finds of probability ≥ 0.5", "of them real"),
+        title="Plain methods, as specified: confidence and probability",
+    )
+    for name, detect in PLAIN:
+        for words, bands in (("any contrast", range(len(BANDS))), ("strong", strong_bands())):
+            by_confidence, by_probability = Score(), Score()
+            for profile in profiles:
+                if profile.band in bands:
+                    peaks = detect(profile.price_bucket, profile.volume)
+                    found = _found(peaks)
+                    by_confidence.add(profile, found)
+                    # Which finds are real is settled by confidence in both, so that the same ones are.
+                    by_probability.confidence.append(np.array([peak.probability for peak in peaks], np.float64))
+            real = np.concatenate(by_confidence.real)
+            by_probability.real = by_confidence.real
+            likely = np.concatenate(by_probability.confidence) >= 0.5
+            table.add_row(
+                *(name, words, f"{len(real):,}", f"{real.mean():.3f}"),
+                *(f"{score.calibration[0]:.3f}" for score in (by_confidence, by_probability)),
+                *(f"{likely.sum():,}", f"{real[likely].mean():.3f}" if likely.any() else "–"),
+            )
+    out.print(table)
+
+
 def main(out: Console | None = None, purpose: Purpose = "test", count: int = TEST_PROFILES) -> None:
     """Print the tables."""
     out = out or console()
@@ -273,6 +308,7 @@ def main(out: Console | None = None, purpose: Purpose = "test", count: int = TES
     _comparison([profile for profile in every if profile.band in strong], train, out)
     _by_kind_and_contrast(every, out)
     _reliability(every, out)
+    _reliability_of_plain(every, out)
 
 
 if __name__ == "__main__":

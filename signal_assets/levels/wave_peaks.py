@@ -5,7 +5,8 @@ Belongs here: statistical, volume and combined detection on one profile. Does no
 A profile is the whole range of buckets from its first to its last; buckets left out hold nothing and are accounted for
 without being written out. Next to both ends lies nothing too, so an end bucket can be a peak.
 
-**Confidence is not yet calibrated**: it orders peaks, it is no probability. Until it is fitted to planted peaks,
+**Confidence** is what peaks are filtered and ranked by; how probable it is that one is real says
+:attr:`WavePeak.probability`, fitted to planted peaks. Confidence is
 
 * statistical: z / (1 + z) x prominence / volume – out of the whole profile and out of its surroundings;
 * volume: (1 - neighbours' mean / volume) x volume / (volume + min_absolute_volume);
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from signal_assets.compiled import compiled
+from signal_assets.levels.peak_probability import probability_of
 
 Integers = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -45,7 +47,8 @@ class WavePeak:
     z_score : float
         (volume - mean) / population standard deviation over all buckets from the first to the last.
     confidence : float
-        0…1; not yet calibrated, see the module's docstring.
+        0…1, what ``min_peak_confidence`` is held against. An order, see the module's docstring; of scale_space a
+        probability.
     distance_sigma : float
         (price - volume-weighted mean price) / volume-weighted standard deviation of price.
     prominence : float
@@ -65,6 +68,15 @@ class WavePeak:
     prominence: float
     width: float
     method: str
+
+    @property
+    def probability(self) -> float:
+        """How probable it is that the peak is real, from 0 to 1: of peaks at c, about c are, on planted data.
+
+        An accumulation over several buckets counts as real, a single huge order does not. Fitted at the default
+        parameters and without a history.
+        """
+        return probability_of(self.method, self.confidence, self.z_score, self.width)
 
 
 @compiled(takes="integers, reals", returns="own integers, own integers, own reals")

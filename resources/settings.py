@@ -151,6 +151,12 @@ class InstrumentSettings(StrictModel):
     levels: LevelOverrides = LevelOverrides()
 
     @model_validator(mode="after")
+    def _perpetuals_have_aggregated_trades(self) -> Self:
+        if self.venue == "BINANCE" and self.symbol.endswith("-PERP") and self.trade_stream != "aggTrade":
+            raise ValueError(f"{self.symbol}: perpetuals have aggregated trades only, say trade_stream: aggTrade")
+        return self
+
+    @model_validator(mode="after")
     def _buckets_fit_the_tick(self) -> Self:
         if self.bucket_size == "auto" and self.reference_price is None:
             raise ValueError("bucket_size: auto needs a reference_price")
@@ -187,6 +193,10 @@ class VenueSettings(StrictModel):
 
     rest_url: HttpUrl = "https://api.binance.com"
     stream_url: StreamUrl = "wss://stream.binance.com:9443"
+    futures_rest_url: HttpUrl = Field(
+        default="https://fapi.binance.com", description="of perpetuals, whose symbols end in -PERP; so is the next one"
+    )
+    futures_stream_url: StreamUrl = "wss://fstream.binance.com"
     virtual_clock: bool = Field(
         default=False, description="the venue replays: its clock, not ours, says what time it is"
     )

@@ -7,7 +7,7 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,9 @@ import redis
 
 from resources.duck_lake_connection import catalog_dsn
 from resources.exchange.binance import BinanceSpot
+from resources.exchange.binance_client import BinanceClient
+from resources.exchange.binance_messages import is_perpetual
+from resources.exchange.binance_usdm import BinanceUsdm
 from resources.exchange.errors import ExchangeError
 from resources.lake import LakeError
 from resources.read_only_query import ReadOnlyLake
@@ -25,6 +28,7 @@ from resources.redis_streams import open_redis
 from resources.settings import Addresses, AddressesError, Settings, SettingsError, load_settings, settings_path
 from services.platform.platform import STATUS_FILE
 from signal_assets.event_time import SECOND
+from signal_assets.instrument import Instrument
 
 LEAST_FREE_BYTES: Final = 2 * 1024**3
 LARGEST_CLOCK_ERROR: Final = 1.0
@@ -68,7 +72,17 @@ def examine(home: Path) -> Iterator[Check]:
         yield _checked("processes", lambda: _processes(home))
     yield _checked("disk", lambda: _disk(home))
     if settings is not None:
-        yield from _exchange_checks(settings, simulated_venue_url(home) or settings.venue.rest_url)
+        simulated = simulated_venue_url(home)
+        of_venue = [item for item in settings.instruments_by_key.values() if item.venue == VENUE]
+        perpetuals = [item for item in of_venue if is_perpetual(item)]
+        spot = [item for item in of_venue if not is_perpetual(item)]
+        if spot or not perpetuals:
+            url = simulated or settings.venue.rest_url
+            yield from _exchange_checks(settings, BinanceSpot(spot, rest_url=url), spot, url)
+        if perpetuals:
+            url = simulated or settings.venue.futures_rest_url
+            futures = BinanceUsdm(perpetuals, rest_url=url)
+            yield from _exchange_checks(settings, futures, perpetuals, url, "futures ")
 
 
 def _checked(name: str, check: Callable[[], str]) -> Check:
@@ -160,35 +174,36 @@ def _disk(home: Path) -> str:
     return f"{free / 1024**3:.1f} GiB free at {folder}"
 
 
-def _exchange_checks(settings: Settings, rest_url: str) -> Iterator[Check]:
+def _exchange_checks(
+    settings: Settings, exchange: BinanceClient, instruments: Sequence[Instrument], rest_url: str, of: str = ""
+) -> Iterator[Check]:
     """Clock and exchange: both need the exchange's answer, and each says so by itself when there is none."""
+    clock, name = f"{of}clock", f"{of}exchange"
     try:
-        clock_error, exchange = asyncio.run(_ask_exchange(settings, rest_url))
+        clock_error, found = asyncio.run(_ask_exchange(exchange, instruments, rest_url, name))
     except TimeoutError:
         reason = f"{rest_url} does not answer within {EXCHANGE_PATIENCE_SECONDS:g} s"
-        yield Check("clock", False, f"not compared: {reason}")
-        yield Check("exchange", False, reason)
+        yield Check(clock, False, f"not compared: {reason}")
+        yield Check(name, False, reason)
         return
     except (ExchangeError, OSError) as error:
         reason = " ".join(str(error).split())
-        yield Check("clock", False, f"not compared: {reason}")
-        yield Check("exchange", False, reason)
+        yield Check(clock, False, f"not compared: {reason}")
+        yield Check(name, False, reason)
         return
     if settings.venue.virtual_clock:
-        yield Check("clock", True, "the venue has a virtual one")
+        yield Check(clock, True, "the venue has a virtual one")
     else:
         good = abs(clock_error) <= LARGEST_CLOCK_ERROR
         advice = "" if good else ": synchronize this machine's clock"
-        yield Check("clock", good, f"{clock_error:+.3f} s from the exchange's{advice}")
-    yield exchange
+        yield Check(clock, good, f"{clock_error:+.3f} s from the exchange's{advice}")
+    yield found
 
 
-async def _ask_exchange(settings: Settings, rest_url: str) -> tuple[float, Check]:
-    instruments = [item for item in settings.instruments_by_key.values() if item.venue == VENUE]
-    async with (
-        asyncio.timeout(EXCHANGE_PATIENCE_SECONDS),
-        BinanceSpot(instruments, rest_url=rest_url, stream_url=settings.venue.stream_url) as exchange,
-    ):
+async def _ask_exchange(
+    exchange: BinanceClient, instruments: Sequence[Instrument], rest_url: str, name: str
+) -> tuple[float, Check]:
+    async with asyncio.timeout(EXCHANGE_PATIENCE_SECONDS), exchange:
         took = await exchange.ping()
         before = time.time_ns() // 1000
         there = await exchange.server_time()
@@ -203,7 +218,7 @@ async def _ask_exchange(settings: Settings, rest_url: str) -> tuple[float, Check
     absent = [f"{item.key}: not traded there" for item in instruments if item.key not in filters]
     problems = wrong + absent
     detail = "; ".join(problems) or f"{rest_url} answers in {took * 1000:.0f} ms, filters agree"
-    return (here - there) / SECOND, Check("exchange", not problems, detail)
+    return (here - there) / SECOND, Check(name, not problems, detail)
 
 
 def _milliseconds(began: float) -> str:

@@ -45,6 +45,11 @@ LARGEST_MESSAGE_READ_FAST: Final = 1 << 20
 TRADE_KINDS: Final = {"trade": TRADE, "aggTrade": AGGREGATED_TRADE}
 
 
+def is_perpetual(instrument: Instrument) -> bool:
+    """Whether the instrument is a perpetual, which has a protocol and addresses of its own."""
+    return instrument.symbol.endswith(PERPETUAL)
+
+
 def exchange_symbol(instrument: Instrument) -> str:
     """The exchange's own name of an instrument: ``BTCUSDT`` of ``BTCUSDT-PERP``."""
     return instrument.symbol.removesuffix(PERPETUAL)

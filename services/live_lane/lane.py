@@ -18,6 +18,7 @@ from typing import IO, Any, Final
 import structlog
 
 from resources.exchange.binance import BinanceSpot
+from resources.exchange.binance_usdm import BinanceUsdm
 from resources.lake import Lake, LakeSource
 from resources.redis_streams import StreamReader, masked_url, open_async_redis, open_redis
 from resources.settings import Addresses, Settings
@@ -26,7 +27,7 @@ from services.live_lane.batch import Addition
 from services.live_lane.group_lane import GroupLane
 from services.live_lane.measurements import Measurements, SignalMeasurements
 from services.live_lane.metrics_server import HOST, MetricsServer
-from services.live_lane.shard import Adapters, FoldsOf, Outcome, Shard, ShardSurroundings
+from services.live_lane.shard import Adapters, FoldsOf, Outcome, Shard, ShardSurroundings, market_of
 from services.live_lane.shard_lease import LEASE_SECONDS, Lease, ShardLeases, SupersededError
 from services.live_lane.system_metrics import SystemMetrics
 from services.live_lane.venue_feed import VenueFeed, feeds_of
@@ -41,8 +42,8 @@ SPILL_FOLDER: Final = "spill"
 PREPARE_SECONDS: Final = 2.0
 MEGABYTE: Final = 1024 * 1024
 
-ADAPTERS: Final[Adapters] = {"BINANCE": BinanceSpot}
-"""Adapter by venue; a new venue is one file in ``resources/exchange`` and one line here."""
+ADAPTERS: Final[Adapters] = {"BINANCE": BinanceSpot, "BINANCE-PERP": BinanceUsdm}
+"""Adapter by market (``shard.market_of``); a new venue is one file in ``resources/exchange`` and one line here."""
 
 log = structlog.get_logger("live_lane")
 
@@ -168,7 +169,7 @@ class LiveLane:
 
     @property
     def lanes(self) -> list[VenueLane]:
-        """One per group that is led and venue, once they are open."""
+        """One per group that is led and market, once they are open."""
         return [lane for shard in self.shards.values() for lane in shard.lanes]
 
     @property
@@ -205,9 +206,9 @@ class LiveLane:
         LiveLaneError
             If another live lane runs in this folder, a port is taken or a venue has no adapter.
         """
-        for venue in dict.fromkeys(i.venue for group in self._wanted for i in self._settings.groups[group]):
-            if venue not in self._adapters:
-                raise LiveLaneError(f"no adapter for venue {venue}; there are {', '.join(self._adapters)}")
+        for market in dict.fromkeys(market_of(i) for group in self._wanted for i in self._settings.groups[group]):
+            if market not in self._adapters:
+                raise LiveLaneError(f"no adapter for venue {market}; there are {', '.join(self._adapters)}")
         with self._lock() as lock:
             over = self._over = asyncio.get_running_loop().create_future()
             leases = self.leases = ShardLeases(

@@ -1,4 +1,4 @@
-"""One group's live lane, as long as its lease is ours: outbox, engine, emitter, a connection per venue.
+"""One group's live lane, as long as its lease is ours: outbox, engine, emitter, a connection per market.
 
 Belongs here: what is opened and closed for a group, in which order, and what becomes of it when another lane leads.
 Does not belong here: who leads (``shard_lease``), what all groups of a process share (``lane``).
@@ -17,7 +17,8 @@ from typing import Any, Final, Literal
 import redis.asyncio
 import structlog
 
-from resources.exchange.binance import BinanceSpot
+from resources.exchange.binance_client import BinanceClient
+from resources.exchange.binance_messages import PERPETUAL, is_perpetual
 from resources.lake import LakeSource
 from resources.redis_keys import market_gaps
 from resources.redis_streams import StreamReader
@@ -40,10 +41,22 @@ from signal_assets.strategies.tables import STRATEGIES
 STOP_SECONDS: Final = 5.0
 
 Outcome = Literal["stopped", "ended", "redis_lost"]
-Adapters = Mapping[str, Callable[..., BinanceSpot]]
+Adapters = Mapping[str, Callable[..., BinanceClient]]
+"""By what :func:`market_of` says."""
 FoldsOf = Callable[[Settings], Sequence[Fold]]
 
 log = structlog.get_logger("live_lane.shard")
+
+
+def market_of(instrument: Instrument) -> str:
+    """What has one protocol and one pair of addresses: the venue, and apart from it the venue's perpetuals.
+
+    Examples
+    --------
+    >>> market_of(Instrument("BTCUSDT-PERP", "BINANCE", "BTC/USDT", 1, 1))
+    'BINANCE-PERP'
+    """
+    return instrument.venue + PERPETUAL if is_perpetual(instrument) else instrument.venue
 
 
 def ingest_settings(settings: Settings) -> IngestSettings:
@@ -108,7 +121,7 @@ class Shard:
     Attributes
     ----------
     lanes : list of VenueLane
-        One per venue, once they are open.
+        One per market, once they are open.
     """
 
     def __init__(
@@ -214,14 +227,14 @@ class Shard:
         return "stopped" if self._stop.is_set() else "ended"
 
     async def _work(self) -> None:
-        by_venue: dict[str, list[Instrument]] = {}
+        by_market: dict[str, list[Instrument]] = {}
         for instrument in self._instruments:
-            by_venue.setdefault(instrument.venue, []).append(instrument)
+            by_market.setdefault(market_of(instrument), []).append(instrument)
         async with AsyncExitStack() as stack:
-            feeds = {venue: await self._open_feed(stack, venue, by_venue[venue]) for venue in by_venue}
+            feeds = {market: await self._open_feed(stack, market, by_market[market]) for market in by_market}
             resume = await self._resume_points(feeds)
-            for venue, instruments in by_venue.items():
-                self.lanes.append(self._venue_lane(feeds[venue], venue, instruments, resume))
+            for market, instruments in by_market.items():
+                self.lanes.append(self._venue_lane(feeds[market], instruments, resume))
             self.engine.resume({key: point.closed for key, point in resume.items()})
             stack.push_async_callback(_cancel, asyncio.create_task(self.engine.run(), name=f"group {self.lease.group}"))
             running = [asyncio.create_task(lane.run(), name=lane.settings.venue) for lane in self.lanes]
@@ -234,14 +247,17 @@ class Shard:
             finally:
                 await _cancel(*running)
 
-    async def _open_feed(self, stack: AsyncExitStack, venue: str, instruments: Sequence[Instrument]) -> BinanceSpot:
+    async def _open_feed(self, stack: AsyncExitStack, market: str, instruments: Sequence[Instrument]) -> BinanceClient:
         urls = self._settings.venue
+        rest_url, stream_url = urls.rest_url, urls.stream_url
+        if is_perpetual(instruments[0]):
+            rest_url, stream_url = urls.futures_rest_url, urls.futures_stream_url
         return await stack.enter_async_context(
-            self._around.adapters[venue](instruments, rest_url=urls.rest_url, stream_url=urls.stream_url)
+            self._around.adapters[market](instruments, rest_url=rest_url, stream_url=stream_url)
         )
 
     def _venue_lane(
-        self, feed: BinanceSpot, venue: str, instruments: Sequence[Instrument], points: Mapping[str, ResumePoint]
+        self, feed: BinanceClient, instruments: Sequence[Instrument], points: Mapping[str, ResumePoint]
     ) -> VenueLane:
         settings = self._settings
         limits = ingest_settings(settings)
@@ -250,7 +266,7 @@ class Shard:
         log.info(
             "lane opens",
             group=self.lease.group,
-            venue=venue,
+            market=market_of(instruments[0]),
             resume={key: str(point) for key, point in resume.items()},
         )
         return VenueLane(
@@ -260,7 +276,7 @@ class Shard:
             self.outbox,
             self._around.measurements,
             LaneSettings(
-                venue=venue,
+                venue=instruments[0].venue,
                 virtual_clock=settings.venue.virtual_clock,
                 lateness=limits.lateness,
                 dead_feed_seconds=settings.dead_feed_seconds,
@@ -270,12 +286,12 @@ class Shard:
             dict.fromkeys(keys, self.engine),
         )
 
-    async def _resume_points(self, feeds: Mapping[str, BinanceSpot]) -> dict[str, ResumePoint]:
+    async def _resume_points(self, feeds: Mapping[str, BinanceClient]) -> dict[str, ResumePoint]:
         """Where to go on, per instrument, when Redis has what an earlier process had left on disk."""
-        venues = {instrument.key: instrument.venue for instrument in self._instruments}
+        markets = {instrument.key: market_of(instrument) for instrument in self._instruments}
 
         async def fetch_trades(key: str, from_id: int, limit: int) -> list[Trade]:
-            return await feeds[venues[key]].historical_trades(key, from_id=from_id, limit=limit)
+            return await feeds[markets[key]].historical_trades(key, from_id=from_id, limit=limit)
 
         resumption = Resumption(
             self._around.client,

@@ -287,6 +287,9 @@ class Platform:
             venue_environment = {
                 "SIGNAL_VENUE__REST_URL": self.venue_url,
                 "SIGNAL_VENUE__STREAM_URL": f"ws://{probes.LOOPBACK}:{port}",
+                # It has no futures: their feed says so, and nothing real is mixed into what is simulated.
+                "SIGNAL_VENUE__FUTURES_REST_URL": self.venue_url,
+                "SIGNAL_VENUE__FUTURES_STREAM_URL": f"ws://{probes.LOOPBACK}:{port}",
             }
             children.append(
                 self._child(

@@ -1,5 +1,6 @@
 """The doctor's checks where something is wrong; where all is well they run in ``tests/cli/test_on_platform``."""
 
+import asyncio
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ import pytest
 from resources.settings import Addresses
 from services import health_checks
 from services.health_checks import examine, simulated_venue_url
+from tests.exchange.futures_venue import FuturesVenue
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,3 +125,19 @@ def test_a_wrong_clock_is_noticed(tmp_path: Path, venue: str, monkeypatch: pytes
     good, detail = found(tmp_path)["clock"]
     assert not good
     assert "synchronize this machine's clock" in detail
+
+
+async def test_perpetuals_are_asked_for_where_they_are_traded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "perpetual.yaml"
+    words = "symbol: BTCUSDT-PERP, venue: BINANCE, pair: BTC/USDT, trade_stream: aggTrade"
+    file.write_text(f"instruments:\n  - {{{words}, tick_size: '0.1', lot_size: '0.002'}}\n")
+    monkeypatch.setenv("SIGNAL_CONFIG", str(file))
+    async with FuturesVenue(seed=1, messages=1).served() as url:
+        monkeypatch.setenv("SIGNAL_VENUE__FUTURES_REST_URL", url)
+        checks = await asyncio.to_thread(found, tmp_path)
+    assert checks["futures exchange"] == (
+        False,
+        "BTCUSDT-PERP.BINANCE: the exchange says tick 0.1, lot 0.001",
+    )
+    assert not checks["futures clock"][0]  # that venue's stands still in 2023
+    assert "exchange" not in checks  # there is no spot instrument

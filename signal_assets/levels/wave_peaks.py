@@ -103,26 +103,45 @@ def local_maxima(bucket: Integers, volume: Reals) -> tuple[Integers, Integers, R
     return first[:found].copy(), last[:found].copy(), neighbours[:found].copy()
 
 
-@compiled(takes="integers, reals, integer", returns="own reals")
-def valleys(bucket: Integers, volume: Reals, step: int) -> Reals:
-    """Lowest volume between each entry and the next higher one (or the end), seen against ``step`` (compiled).
+@compiled(takes="integers, reals, integers, integers", returns="own reals")
+def lowest_between(bucket: Integers, volume: Reals, first: Integers, last: Integers) -> Reals:
+    """Lowest volume before the first maximum, between each two, after the last; ∞ where nothing lies (compiled).
 
-    One pass with a stack of entries that descend in volume; an empty bucket on the way makes the valley zero.
+    An empty bucket on the way makes it zero.
     """
-    count = bucket.size
+    count = first.size
+    lowest = np.full(count + 1, np.inf)
+    for k in range(count + 1):
+        start = last[k - 1] if k > 0 else 0
+        end = first[k] if k < count else bucket.size - 1
+        if bucket[end] - bucket[start] != end - start:
+            lowest[k] = 0.0
+            continue
+        low = np.inf
+        for i in range(start + (k > 0), end + (k == count)):
+            low = min(low, volume[i])
+        lowest[k] = low
+    return lowest
+
+
+@compiled(takes="reals, reals, integer", returns="own reals")
+def valleys(height: Reals, between: Reals, step: int) -> Reals:
+    """Lowest volume between each maximum and the next higher one, or the end, seen against ``step`` (compiled).
+
+    One pass with a stack of maxima that descend in height; ``between`` as :func:`lowest_between` gives it.
+    """
+    count = height.size
     lowest = np.empty(count, np.float64)
     stack = np.empty(count, np.int64)
     depth = 0
     for turn in range(count):
-        i = turn if step > 0 else count - 1 - turn
-        valley = volume[i]
-        if turn > 0 and bucket[i] - bucket[i - step] != step:
-            valley = 0.0
-        while depth > 0 and volume[stack[depth - 1]] <= volume[i]:
+        k = turn if step > 0 else count - 1 - turn
+        valley = between[k if step > 0 else k + 1]
+        while depth > 0 and height[stack[depth - 1]] <= height[k]:
             valley = min(valley, lowest[stack[depth - 1]])
             depth -= 1
-        lowest[i] = valley
-        stack[depth] = i
+        lowest[k] = valley
+        stack[depth] = k
         depth += 1
     return lowest
 
@@ -228,7 +247,8 @@ def detect(
         return nothing, nothing, np.empty((5, 0), np.float64)
     mean, deviation, centre, price_deviation = moments(bucket, volume)
     first, last, neighbours = local_maxima(bucket, volume)
-    left, right = valleys(bucket, volume, 1), valleys(bucket, volume, -1)
+    tops, between = volume[first], lowest_between(bucket, volume, first, last)
+    left, right = valleys(tops, between, 1), valleys(tops, between, -1)
     count = first.size
     entry = np.empty(count, np.int64)
     z_score = np.zeros(count)
@@ -238,8 +258,8 @@ def detect(
     for k in range(count):
         i = first[k] + (last[k] - first[k]) // 2
         entry[k] = i
-        left_valley = left[i] if first[k] > 0 else 0.0
-        right_valley = right[i] if last[k] < bucket.size - 1 else 0.0
+        left_valley = left[k] if first[k] > 0 else 0.0
+        right_valley = right[k] if last[k] < bucket.size - 1 else 0.0
         prominence[k] = volume[i] - max(left_valley, right_valley)
         if deviation > 0:
             z_score[k] = (volume[i] - mean) / deviation

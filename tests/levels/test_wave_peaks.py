@@ -10,7 +10,16 @@ from signal_assets.levels import (
     detect_normal_distribution_peaks,
     detect_volume_peaks,
 )
-from signal_assets.levels.wave_peaks import MERGE_TOLERANCE, detect, half_width, local_maxima, merge, moments, valleys
+from signal_assets.levels.wave_peaks import (
+    MERGE_TOLERANCE,
+    detect,
+    half_width,
+    local_maxima,
+    lowest_between,
+    merge,
+    moments,
+    valleys,
+)
 
 # Steps of 1…4 between buckets make gaps; few distinct volumes make plateaus and ties.
 PROFILES = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 6)), min_size=1, max_size=40).map(
@@ -243,8 +252,12 @@ def test_interpreted_and_compiled_steps_agree(profile):
     if volume.max() <= 0:
         return
     assert moments(bucket, volume) == moments.py_func(bucket, volume)
+    first, last, _ = local_maxima(bucket, volume)
+    between = lowest_between(bucket, volume, first, last)
+    np.testing.assert_array_equal(between, lowest_between.py_func(bucket, volume, first, last))
     for step in (1, -1):
-        np.testing.assert_array_equal(valleys(bucket, volume, step), valleys.py_func(bucket, volume, step))
+        tops = volume[first]
+        np.testing.assert_array_equal(valleys(tops, between, step), valleys.py_func(tops, between, step))
         top = int(np.argmax(volume))
         height = float(volume[top]) / 2
         assert half_width(bucket, volume, top, height, step) == half_width.py_func(bucket, volume, top, height, step)

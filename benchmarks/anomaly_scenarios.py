@@ -46,7 +46,9 @@ TOLERANCE: Final = 5 * MINUTE
 COOL_DOWN: Final = AnomalyParameters().cool_down // MINUTE
 SUDDEN: Final = ("spike", "level_shift", "variance_change")
 """Kinds that count for the recall; drift is reported beside it."""
-WINDOWS: Final = (5_000, 1_440, 720)
+SHORT_WINDOWS: Final = (1_440, 720)
+SHORT_THRESHOLD: Final = 2.5
+"""What the novelty detector asks for where its window is a day or less."""
 
 
 def by_votes(make: Callable[[], Detector]) -> Alerting:
@@ -59,13 +61,17 @@ def by_votes(make: Callable[[], Detector]) -> Alerting:
     return alerting
 
 
-def by_alerts(window: int) -> Alerting:
+def by_alerts(make: Callable[[], NoveltyDetector]) -> Alerting:
     """Rows of the novelty detector's alerts."""
 
     def alerting(scenario: Scenario) -> Rows:
-        return np.flatnonzero(NoveltyDetector(window=window).judge(scenario.times, scenario.values).alerts)
+        return np.flatnonzero(make().judge(scenario.times, scenario.values).alerts)
 
     return alerting
+
+
+def _short(window: int) -> Alerting:
+    return by_alerts(lambda: NoveltyDetector(threshold=SHORT_THRESHOLD, window=window))
 
 
 DETECTORS: Final[Mapping[str, Alerting]] = {
@@ -74,8 +80,8 @@ DETECTORS: Final[Mapping[str, Alerting]] = {
     "mad": by_votes(MedianAbsoluteDeviation),
     "ema": by_votes(EmaResidual),
     "ensemble": by_votes(lambda: StatisticalEnsemble(AnomalyParameters())),
-    "novelty": by_alerts(WINDOWS[0]),
-    **{f"novelty, window {window:,}": by_alerts(window) for window in WINDOWS[1:]},
+    "novelty": by_alerts(NoveltyDetector),
+    **{f"novelty, window {window:,}": _short(window) for window in SHORT_WINDOWS},
 }
 
 

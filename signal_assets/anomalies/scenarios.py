@@ -48,7 +48,7 @@ APART: Final = 240
 """Least number of values between two events."""
 LASTING: Final = 60
 """A level shift counts as found within so many values."""
-TRAIN_SEEDS: Final = range(1_000, 1_003)
+TRAIN_SEEDS: Final = range(1_000, 1_006)
 """For choosing parameters."""
 TEST_SEEDS: Final = range(2_000, 2_006)
 """For reporting, never for choosing."""

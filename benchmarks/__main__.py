@@ -10,6 +10,8 @@ from typing import Final
 from rich.console import Console
 
 from benchmarks import (
+    anomaly_market,
+    anomaly_scenarios,
     back_fill,
     book_throughput,
     day_run,
@@ -32,6 +34,8 @@ MEASUREMENTS: Final[dict[str, Callable[[Console], object]]] = {
     "level_outcomes": level_outcomes.main,
     "snapshot_text": snapshot_text.main,
     "book_throughput": book_throughput.main,
+    "anomaly_scenarios": anomaly_scenarios.main,
+    "anomaly_market": anomaly_market.main,
     "signal_latency": signal_latency.main,
     "minute_windows": minute_windows.main,
     "day_run": day_run.main,

@@ -21,21 +21,32 @@ Seven sources look at each value x:
 3. **Evidence** is the cubic mean of the seven, (Σ e³ / 7)^(1/3), so that what one source finds very rare is heard
    though the others are silent; a source that knows nothing adds 0. It is smoothed with weight 1/2: what lasts counts
    more than what is gone with the next value.
-4. **Vote and alert.** It votes where evidence ≥ threshold · (1 + habit). A vote after ``cool_down`` values without
-   one is an alert; it raises the habit by ``strain``, and the habit falls by half in ``half_life`` values. So a
-   series that keeps raising alerts has to do more for the next one.
+4. **Vote.** The evidence votes where it is ≥ threshold · (1 + habit).
+5. **Jump.** By itself votes a value that jumps: its distance from the mean of the five before it is -log10 p ≥
+   ``jump_threshold`` · (1 + 0.15 burden) by the jumps of the past. Their tail is a generalized Pareto tail through the
+   90, 98 and 99.6 % quantiles, its shape drawn towards an exponential by 20 pseudo-exceedances. So that what was off
+   does not hide what is off next, a jump with -log10 p ≥ 2.75 is not remembered, unless 300 such come with hardly
+   another between them, or jumps voted often: each vote after a pause adds 1 to the burden, which falls by half in
+   1,440 values, and above 3 everything is remembered as it is.
+6. **Alert.** A vote after ``cool_down`` values without one of its kind, and without an alert, is an alert. It raises
+   the habit by ``strain``, and the habit falls by half in ``half_life`` values: a series that keeps raising alerts has
+   to do more for the next one.
+7. **Alike a day.** The thresholds are those of a value in five minutes (evidence) or a minute (jumps). Where values
+   come f times as fast, log10 f (2 at most) is added to them, so that a day has as many chance alerts as before.
 
-σ is the normal deviate of the evidence's own probability by the evidence of the past, signed by the side of the EMA
-on which x lies. The expected band is the EMA plus the inner 99 % of past residuals: a picture of what is usual, not
-the vote's boundary.
+σ is the normal deviate of the probability of what was seen: of the evidence, by the evidence of the past, or of the
+jump, whichever is rarer, doubled as there are two; signed by the side of the EMA on which x lies, or by the jump. The
+expected band is the EMA plus the inner 99 % of past residuals: a picture of what is usual, not the vote's boundary.
 
 Defined behaviour: NaN and ±∞ are neither judged nor remembered; with fewer than ``minimum_points`` in a past its
-source says nothing, and σ is NaN until as many evidences are known; gaps matter to earlier days only; a constant
-series makes any other value as rare as can be; a clock that jumps back finds the days it knows, and those before them
-are not remembered. No use is made of a series' future, extremes or length.
+source says nothing, and σ is NaN until as many evidences are known, but for jumps that vote; gaps matter to earlier
+days only, and count as four values at most where the pace of the series is taken; a constant series makes any other
+value as rare as can be; a clock that jumps back finds the days it knows, and those before them are not remembered. No
+use is made of a series' future, extremes or length.
 
 Sources: Angiulli and Pizzuti (2002), Fast Outlier Detection in High Dimensional Spaces; Pickands (1975), generalized
-Pareto tails; Hosking and Wallis (1987), their moments; Fisher (1925), adding logarithms of probabilities.
+Pareto tails, and quantiles that give their shape; Hosking and Wallis (1987), their moments; Fisher (1925), adding
+logarithms of probabilities.
 """
 
 from collections.abc import Mapping
@@ -50,7 +61,6 @@ from signal_assets.anomalies.novelty_steps import (
     JUDGED,
     POOLS,
     POOLS_AT,
-    SOURCES,
     Reals,
     empty_memory,
     novelty_step,
@@ -59,7 +69,7 @@ from signal_assets.anomalies.novelty_steps import (
     refill_pool,
 )
 
-SOURCE_NAMES: Final = ("value", "residual", "mean_5", "mean_10", "mean_50", "step", "earlier_days")
+SOURCE_NAMES: Final = ("value", "residual", "mean_5", "mean_10", "mean_50", "step", "earlier_days", "jump")
 """In the order in which their evidence is reported."""
 
 
@@ -71,9 +81,9 @@ class NoveltyScores(NamedTuple):
     scores : Scores
         As every detector gives them.
     alerts : ndarray of float64
-        Strength of the alert at each value, 0 where there is none: evidence / (1 + habit).
-    evidence : ndarray of float64, shape (values, 7)
-        -log10 of each source's probability, in the order of SOURCE_NAMES.
+        Strength of the alert at each value, 0 where there is none: threshold times how many times over what it takes.
+    evidence : ndarray of float64, shape (values, 8)
+        -log10 of each source's probability, and of the jump's, in the order of SOURCE_NAMES.
     """
 
     scores: Scores
@@ -89,13 +99,16 @@ class NoveltyDetector:
     threshold : float
         Evidence, -log10 of a probability, from which it votes.
     window : int
-        Newest values that each past holds; memory is 26 numbers a value.
+        Newest values that each past holds; memory is 28 numbers a value. For windows of a day or less take a threshold
+        of 2.5: a short past knows less of what is rare.
     minimum_points : int
         Without how many a past says nothing.
     cool_down : int
-        Values without a vote after which a vote is an alert.
+        Values without a vote of its kind, and without an alert, after which a vote is an alert.
     strain, half_life : float
         What an alert adds to the habit, and after how many values half of a habit is left.
+    jump_threshold : float
+        Evidence from which a jump votes by itself.
 
     Raises
     ------
@@ -108,10 +121,10 @@ class NoveltyDetector:
 
     >>> detector = NoveltyDetector(window=500, minimum_points=50)
     >>> swings = np.where(np.arange(400) % 20 < 10, 1.0, 9.0) + np.random.default_rng(1).normal(0, 0.1, 400)
-    >>> judged = detector.judge(np.arange(400) * 60_000_000, swings)
+    >>> judged = detector.judge(np.arange(400) * 300_000_000, swings)
     >>> int((judged.alerts[100:] > 0).sum())
     0
-    >>> detector.update(400 * 60_000_000, 5.0).vote
+    >>> detector.update(400 * 300_000_000, 5.0).vote
     -1
     """
 
@@ -125,18 +138,21 @@ class NoveltyDetector:
         cool_down: int = 120,
         strain: float = 0.1,
         half_life: float = 4_000.0,
+        jump_threshold: float = 6.0,
     ) -> None:
         if not 20 <= minimum_points <= window:
             raise ValueError(f"minimum_points must lie in 20…window ({window}), not {minimum_points}")
-        if not (threshold > 0 and cool_down >= 0 and strain >= 0 and half_life > 0):
+        if not (threshold > 0 and jump_threshold > 0 and cool_down >= 0 and strain >= 0 and half_life > 0):
             raise ValueError(
-                f"threshold {threshold} and half_life {half_life} must be positive, cool_down {cool_down} and strain "
-                f"{strain} not negative"
+                f"threshold {threshold}, jump_threshold {jump_threshold} and half_life {half_life} must be positive, "
+                f"cool_down {cool_down} and strain {strain} not negative"
             )
         self.threshold = threshold
         self._memory = empty_memory(window)
-        self._parameters = np.array([minimum_points, threshold, cool_down, strain, 0.5 ** (1 / half_life)])
-        self.evidence: Reals = np.zeros(SOURCES)
+        self._parameters = np.array(
+            [minimum_points, threshold, cool_down, strain, 0.5 ** (1 / half_life), jump_threshold]
+        )
+        self.evidence: Reals = np.zeros(len(SOURCE_NAMES))
         """Of the newest value: -log10 of each source's probability, in the order of SOURCE_NAMES."""
 
     def update(self, time: int, value: float) -> Detection:

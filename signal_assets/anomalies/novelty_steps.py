@@ -6,7 +6,8 @@ stands in another; and the layout of what it remembers. Does not belong here: wh
 
 Every array is of float64. A **pool** is one array: how many values it holds, the place of the oldest, values in order
 of arrival, values ascending. The **memory** of a detector is one too: the numbers named below, the newest fifty values,
-the half-hour means of earlier days, then the pools: of the features, of each source's distances, of the evidence.
+the half-hour means of earlier days, then the pools: of the features, of each source's distances, of the evidence, of
+the jumps.
 """
 
 import math
@@ -20,6 +21,7 @@ from signal_assets.compiled import compiled
 Reals = NDArray[np.float64]
 Features = tuple[float, float, float, float, float]
 Judgement = tuple[float, float, float, float, float, float]
+Vote = tuple[float, float, float]
 
 SHORT: Final = 5
 MIDDLE: Final = 10
@@ -34,10 +36,12 @@ FEATURES: Final = 5
 """Value, residual, means over the newest 5, 10 and 50 values."""
 SOURCES: Final = FEATURES + 2
 """Of evidence: the features' novelties, the step from the value before, earlier days."""
-POOLS: Final = FEATURES + SOURCES + 1
+SAID, JUMPS = FEATURES + SOURCES, FEATURES + SOURCES + 1
+"""The pools after those of the features and the sources: what the sources said together, jumps."""
+POOLS: Final = JUMPS + 1
 
-SEEN, AVERAGE, SMOOTHED, HABIT, QUIET, NEWEST_DAY = range(6)
-RECENT_AT: Final = 6
+SEEN, AVERAGE, SMOOTHED, HABIT, QUIET, NEWEST_DAY, NEWEST_TIME, SPACING, ALERTED, JUMP_QUIET, BURDEN, STREAK = range(12)
+RECENT_AT: Final = 12
 DAYS_AT: Final = RECENT_AT + RECENT
 POOLS_AT: Final = DAYS_AT + DAYS * (1 + 2 * PARTS)
 """Of each day: its number, then the sums of its half hours, then how many values."""
@@ -64,6 +68,28 @@ NEVER: Final = 1e9
 """Values since the last vote, where there was none."""
 SCALE_FLOOR: Final = 1e-3
 """Least scale of a tail, as a share of the pool's range."""
+
+EDGE, MIDWAY, FAR = 0.9, 0.98, 0.996
+"""Quantiles through which the tail of the jumps is laid; above each lies a fifth of what lies above the one before."""
+JUMP_PRIOR: Final = 20.0
+"""Jumps beyond FAR that are believed to fall exponentially before any was seen."""
+LEAST_SCALE: Final = 0.1
+"""Of the tail of the jumps, as a share of the quantile EDGE."""
+STRANGE: Final = 2.75
+"""Evidence from which a jump is not remembered."""
+LASTING: Final = 300.0
+"""So many strange values, and no two others between them, are the new usual."""
+OFTEN: Final = 3.0
+"""Burden at which jumps are remembered as they are."""
+WEIGHT: Final = 0.15
+"""How much evidence a jump needs more for each of the burden."""
+LIGHTER: Final = 0.5 ** (1 / 1_440)
+"""Share of the burden that is left a value later."""
+
+ALIKE_EVIDENCE: Final = 300_000_000.0
+ALIKE_JUMPS: Final = 60_000_000.0
+"""Where values come faster than this, µs, more is asked of each so that a day has no more alerts."""
+MOST_MORE: Final = 2.0
 
 
 @compiled(takes="own reals, real", returns="integer")
@@ -197,6 +223,101 @@ def take_in(memory: Reals, value: float) -> Features:
     return value, value - memory[AVERAGE], means[0], means[1], means[2]
 
 
+@compiled(takes="own reals, integer", returns="real")
+def spacing_up_to(memory: Reals, time: int) -> float:
+    """Usual distance of two values in time, µs; 0: unknown (compiled).
+
+    A gap counts as four distances at most; a clock that stands or jumps back says nothing.
+    """
+    passed = time - memory[NEWEST_TIME]
+    if memory[SEEN] > 0 and passed > 0:
+        if memory[SPACING] == 0:
+            memory[SPACING] = passed
+        memory[SPACING] += SLOWNESS * (min(passed, 4.0 * memory[SPACING]) - memory[SPACING])
+    memory[NEWEST_TIME] = time
+    return float(memory[SPACING])
+
+
+@compiled(takes="real, real", returns="real")
+def more_asked(spacing: float, alike: float) -> float:
+    """Evidence to ask for besides: log10 of how many values come in the time of one, at most MOST_MORE (compiled)."""
+    if spacing <= 0 or spacing >= alike:
+        return 0.0
+    return min(math.log10(alike / spacing), MOST_MORE)
+
+
+@compiled(takes="own reals", returns="real")
+def mean_before(memory: Reals) -> float:
+    """Mean of the newest SHORT values, summed in order of arrival; NaN: there are fewer (compiled)."""
+    seen = int(memory[SEEN])
+    if seen < SHORT:
+        return math.nan
+    total = 0.0
+    for back in range(SHORT, 0, -1):
+        total += memory[RECENT_AT + (seen - back) % RECENT]
+    return total / SHORT
+
+
+@compiled(takes="own reals, real", returns="real, real")
+def jump_rarity(pool: Reals, distance: float) -> tuple[float, float]:
+    """-log10 of the probability of so great a jump, and the distance from which one is STRANGE (compiled).
+
+    A generalized Pareto tail through three quantiles (Pickands 1975). What lies beyond the last of them, one value in
+    250, moves it little, however far off it is.
+    """
+    size, last = (pool.size - 2) // 2, int(pool[0]) - 1
+    ordered = pool[2 + size : 3 + size + last]
+    edge, midway, far = ordered[int(EDGE * last)], ordered[int(MIDWAY * last)], ordered[int(FAR * last)]
+    shape, ratio = 0.0, math.log(5.0)
+    if far > midway and midway > edge:
+        seen = (1.0 - FAR) * (last + 1)
+        shape = math.log((far - midway) / (midway - edge)) / ratio * seen / (seen + JUMP_PRIOR)
+        shape = min(max(shape, 0.0), HEAVIEST)
+    beyond = STRANGE + math.log10(1.0 - EDGE)
+    if shape < 1e-6:
+        scale = max((midway - edge) / ratio, LEAST_SCALE * edge) + 1e-150
+        evidence = (distance - edge) / scale / math.log(10.0)
+        strange = edge + scale * beyond * math.log(10.0)
+    else:
+        scale = max((midway - edge) * shape / (5.0**shape - 1.0), LEAST_SCALE * edge) + 1e-150
+        evidence = math.log10(1.0 + shape * max(distance - edge, 0.0) / scale) / shape
+        strange = edge + scale * (10.0 ** (beyond * shape) - 1.0) / shape
+    if evidence <= 0:
+        return 0.0, strange
+    return min(evidence - math.log10(1.0 - EDGE), FURTHEST), strange
+
+
+@compiled(takes="own reals, own reals, real, real", returns="real, real, real")
+def judge_jump(memory: Reals, parameters: Reals, distance: float, more: float) -> Vote:
+    """Evidence of a jump, how many times over what it takes, whether it votes after a while without (compiled).
+
+    The jump is then remembered, unless it is strange; but so are strange ones that last or come often.
+    """
+    width = (memory.size - POOLS_AT) // POOLS
+    pool = memory[POOLS_AT + JUMPS * width : POOLS_AT + (JUMPS + 1) * width]
+    evidence, kept, onset = 0.0, distance, 0.0
+    if pool[0] >= parameters[0]:
+        evidence, strange = jump_rarity(pool, distance)
+        kept = min(distance, strange)
+    memory[BURDEN] *= LIGHTER
+    memory[JUMP_QUIET] += 1
+    over = evidence / ((parameters[5] + more) * (1.0 + WEIGHT * memory[BURDEN]))
+    if over >= 1.0:
+        if memory[JUMP_QUIET] > parameters[2]:
+            onset = 1.0
+            memory[BURDEN] += 1
+        memory[JUMP_QUIET] = 0
+    if evidence < STRANGE:
+        memory[STREAK] = max(memory[STREAK] - 2, 0)
+    else:
+        memory[STREAK] += 1
+    if memory[BURDEN] > OFTEN:
+        join(pool, distance)
+    elif evidence < STRANGE or memory[STREAK] > LASTING:
+        join(pool, kept)
+    return evidence, over, onset
+
+
 @compiled(takes="own reals, real, own reals", returns="real, real")
 def expected_band(memory: Reals, minimum: float, pool: Reals) -> tuple[float, float]:
     """Between which values the next one is expected: average plus the inner 99 % of the residuals (compiled)."""
@@ -240,6 +361,27 @@ def collect_evidence(memory: Reals, parameters: Reals, time: int, step: float, f
     return float((total / SOURCES) ** (1.0 / POWER))
 
 
+@compiled(takes="own reals, own reals, real, real", returns="real, real, real")
+def judge_evidence(memory: Reals, parameters: Reals, newest: float, more: float) -> Vote:
+    """Probability of the smoothed evidence, how many times over what it takes, whether it votes anew (compiled)."""
+    width = (memory.size - POOLS_AT) // POOLS
+    memory[SMOOTHED] += ATTACK * (newest - memory[SMOOTHED])
+    evidence, probability, onset = memory[SMOOTHED], math.nan, 0.0
+    said = memory[POOLS_AT + SAID * width : POOLS_AT + (SAID + 1) * width]
+    if said[0] >= parameters[0]:
+        probability = 10.0 ** -rarity(said, evidence)
+    if memory[SEEN] > parameters[0]:
+        join(said, evidence)
+    memory[HABIT] *= parameters[4]
+    memory[QUIET] += 1
+    over = evidence / ((1.0 + memory[HABIT]) * (parameters[1] + more))
+    if over >= 1.0:
+        if memory[QUIET] > parameters[2]:
+            onset = 1.0
+        memory[QUIET] = 0
+    return probability, over, onset
+
+
 @compiled(takes="own reals, own reals, integer, real, own reals", returns="real, real, real, real, real, real")
 def novelty_step(memory: Reals, parameters: Reals, time: int, value: float, shares: Reals) -> Judgement:
     """Judge a value, then remember it (compiled).
@@ -250,53 +392,53 @@ def novelty_step(memory: Reals, parameters: Reals, time: int, value: float, shar
         See the module.
     parameters
         Least values in a pool, evidence it takes to vote, values without a vote until the next is an alert, what an
-        alert adds to the habit, the share of the habit that is left a value later.
+        alert adds to the habit, the share of the habit that is left a value later, evidence it takes of a jump alone.
     shares
-        Takes the evidence of each source, -log10 of a probability.
+        Takes the evidence of each source, then of the jump, -log10 of a probability.
 
     Returns
     -------
     tuple of float
-        Probability of such evidence, 1 above the average or -1 below it, lower and upper end of the expected band,
-        whether it votes, strength of the alert or 0.
+        Probability of what was seen, 1 for up or -1 for down, lower and upper end of the expected band, whether it
+        votes, strength of the alert or 0.
     """
     shares[:] = 0.0
     if not math.isfinite(value):
         return math.nan, 0.0, math.nan, math.nan, 0.0, 0.0
     width = (memory.size - POOLS_AT) // POOLS
-    minimum = parameters[0]
+    spacing = spacing_up_to(memory, time)
     before = memory[RECENT_AT + (int(memory[SEEN]) - 1) % RECENT]
     step = abs(value - before) if memory[SEEN] > 0 else math.inf
+    jump = value - mean_before(memory)
     features = np.array(take_in(memory, value + 0.0))
-    low, high = expected_band(memory, minimum, memory[POOLS_AT + width : POOLS_AT + 2 * width])
+    low, high = expected_band(memory, parameters[0], memory[POOLS_AT + width : POOLS_AT + 2 * width])
     newest = collect_evidence(memory, parameters, time, step, features, shares)
     memory[AVERAGE] += SLOWNESS * features[1]
-    memory[SMOOTHED] += ATTACK * (newest - memory[SMOOTHED])
-    evidence = memory[SMOOTHED]
+    probability, over, onset = judge_evidence(memory, parameters, newest, more_asked(spacing, ALIKE_EVIDENCE))
+    up = features[1] >= 0
+    if math.isfinite(jump):
+        far, jump_over, jump_onset = judge_jump(memory, parameters, abs(jump), more_asked(spacing, ALIKE_JUMPS))
+        shares[SOURCES] = far
+        if 10.0**-far < probability or (math.isnan(probability) and jump_over >= 1.0):
+            up = jump >= 0
+            probability = 10.0**-far
+        # The rarer of two: twice as probable.
+        probability = min(2.0 * probability, 1.0)
+        over, onset = max(over, jump_over), max(onset, jump_onset)
 
-    probability = math.nan
-    said = memory[POOLS_AT + (POOLS - 1) * width : POOLS_AT + POOLS * width]
-    if said[0] >= minimum:
-        probability = 10.0 ** -rarity(said, evidence)
-    if memory[SEEN] > minimum:
-        join(said, evidence)
-
-    memory[HABIT] *= parameters[4]
-    memory[QUIET] += 1
-    strength, vote, alert = evidence / (1.0 + memory[HABIT]), 0.0, 0.0
-    if strength >= parameters[1]:
-        vote = 1.0
-        if memory[QUIET] > parameters[2]:
-            alert = strength
-            memory[HABIT] += parameters[3]
-        memory[QUIET] = 0
-    return probability, 1.0 if features[1] >= 0 else -1.0, low, high, vote, alert
+    memory[ALERTED] += 1
+    vote, alert = 1.0 if over >= 1.0 else 0.0, 0.0
+    if onset > 0 and memory[ALERTED] > parameters[2]:
+        alert = over * parameters[1]
+        memory[ALERTED] = 0
+        memory[HABIT] += parameters[3]
+    return probability, 1.0 if up else -1.0, low, high, vote, alert
 
 
 @compiled(takes="own reals, own reals, integers, reals", returns="own real rows")
 def novelty_steps(memory: Reals, parameters: Reals, times: NDArray[np.int64], values: Reals) -> Reals:
     """:func:`novelty_step` for one value after the other; a row each: what it returns, then the shares (compiled)."""
-    rows = np.empty((values.size, JUDGED + SOURCES), np.float64)
+    rows = np.empty((values.size, JUDGED + SOURCES + 1), np.float64)
     for i in range(values.size):
         rows[i, 0], rows[i, 1], rows[i, 2], rows[i, 3], rows[i, 4], rows[i, 5] = novelty_step(
             memory, parameters, times[i], values[i], rows[i, JUDGED:]
@@ -307,7 +449,7 @@ def novelty_steps(memory: Reals, parameters: Reals, times: NDArray[np.int64], va
 def empty_memory(size: int) -> Reals:
     """The memory of a detector that has seen nothing; its pools hold ``size`` values."""
     memory = np.zeros(POOLS_AT + POOLS * (2 + 2 * size))
-    memory[QUIET] = NEVER
+    memory[QUIET] = memory[JUMP_QUIET] = memory[ALERTED] = NEVER
     return memory
 
 

@@ -12,13 +12,20 @@ from scipy import stats
 
 from signal_assets.anomalies.novelty_detector import SOURCE_NAMES, NoveltyDetector
 from signal_assets.anomalies.novelty_steps import (
+    BURDEN,
+    JUMP_PRIOR,
+    JUMPS,
     PRIOR,
+    STRANGE,
     TAIL,
     empty_memory,
     join,
+    jump_rarity,
+    more_asked,
     novelty,
     pool_values,
     rarity,
+    spacing_up_to,
 )
 from signal_assets.event_time import DAY, MINUTE
 from signal_assets.machine import decode_state, encode_state
@@ -78,6 +85,78 @@ def test_rarity_in_the_tail_is_a_generalized_pareto_tail() -> None:
         assert rarity(pool, float(value)) == pytest.approx(-math.log10(tail), rel=1e-12)
 
 
+def test_rarity_of_a_jump_is_a_tail_through_three_quantiles() -> None:
+    values = np.random.default_rng(6).pareto(4.0, 2_001)
+    pool = pool_of(values.tolist(), 2_001)
+    edge, midway, far = np.quantile(values, [0.9, 0.98, 0.996])  # of 2,001 values each is one of them
+    # Of a generalized Pareto tail that begins at the edge, 1/5 lies above midway and 1/25 above far, so that
+    # far - midway = 5^ξ (midway - edge). The shape counts as much as the eight values beyond far do beside JUMP_PRIOR.
+    beyond = 0.004 * 2_001
+    shape = math.log((far - midway) / (midway - edge)) / math.log(5) * beyond / (beyond + JUMP_PRIOR)
+    assert shape > 0
+    scale = (midway - edge) * shape / (5**shape - 1)
+    for value in (edge + 0.1, midway, 2 * values.max()):
+        tail = 0.1 * stats.genpareto.sf(value - edge, shape, scale=scale)
+        assert jump_rarity(pool, float(value))[0] == pytest.approx(-math.log10(tail), rel=1e-9)
+    strange = edge + stats.genpareto.isf(10**-STRANGE / 0.1, shape, scale=scale)
+    assert jump_rarity(pool, 0.0) == pytest.approx((0.0, strange), rel=1e-9)
+
+
+def test_an_exponential_tail_of_jumps_by_hand() -> None:
+    # Of 0, 1, … 1,000 the quantiles are 900, 980 and 996: the tail gets thinner, so it is taken as exponential, with
+    # 1/5 beyond 980: scale 80 / ln 5 = 49.7, less than a tenth of 900, which takes its place.
+    pool = pool_of([float(i) for i in range(1_001)], 1_001)
+    assert jump_rarity(pool, 900 + 90 * math.log(100))[0] == pytest.approx(3)
+    assert jump_rarity(pool, 900.0)[0] == 0
+
+
+def test_more_is_asked_of_values_that_come_faster() -> None:
+    minute, second = 60e6, 1e6
+    assert more_asked(minute, minute) == more_asked(2 * minute, minute) == more_asked(0.0, minute) == 0
+    assert more_asked(6 * second, minute) == pytest.approx(1)
+    assert more_asked(second / 100, minute) == 2
+    memory = empty_memory(20)
+    assert spacing_up_to(memory, 10_000) == 0
+    memory[0] = 1  # a value was seen
+    assert spacing_up_to(memory, 10_100) == 100
+    assert spacing_up_to(memory, 10_100) == 100  # the clock stands
+    assert spacing_up_to(memory, 9_000) == 100  # it jumps back
+    assert spacing_up_to(memory, 9_050) == pytest.approx(100 + 0.02 * (50 - 100))
+    assert spacing_up_to(memory, 9_050 + 10**9) == pytest.approx(99 + 0.02 * 3 * 99)  # a gap counts as four
+
+
+def remembered_jumps(values: np.ndarray) -> np.ndarray:
+    detector = NoveltyDetector(window=2_000)
+    detector.judge(np.arange(len(values)) * MINUTE, values)
+    return np.asarray(detector.state()["pools"][JUMPS])
+
+
+def test_a_spike_is_not_remembered_but_a_new_usual_is() -> None:
+    calm = np.random.default_rng(8).normal(0, 1, 1_500)
+    spiked = calm.copy()
+    spiked[1_000] += 50
+    assert remembered_jumps(spiked).max() < 6
+    assert len(remembered_jumps(spiked)) >= len(remembered_jumps(calm)) - 20
+    wilder = calm.copy()
+    wilder[700:] *= 100  # for good
+    jumps = remembered_jumps(wilder)
+    assert np.median(jumps[-300:]) > 20
+    settled = NoveltyDetector(window=2_000).judge(np.arange(1_500) * MINUTE, wilder)
+    assert (settled.evidence[700:750, -1] > 6).mean() > 0.5
+    assert (settled.evidence[1_300:, -1] > 6).mean() < 0.05
+
+
+def test_jumps_that_come_often_are_remembered_as_they_are() -> None:
+    times = np.arange(4_000) * MINUTE
+    values = np.zeros(4_000)
+    values[200::150] = 1.0  # one in 150: all quantiles of the jumps are below 1
+    detector = NoveltyDetector(window=2_000)
+    alerts = detector.judge(times, values).alerts
+    assert (alerts[:800] > 0).sum() == 4  # 200, 350, 500, 650
+    assert not alerts[2_000:].any()
+    assert detector.state()["rest"][BURDEN] < 4
+
+
 def test_earlier_days_by_hand() -> None:
     detector = NoveltyDetector(window=20, minimum_points=20)
     noon = 40 * DAY + 12 * 60 * MINUTE
@@ -121,7 +200,7 @@ def test_cuts_and_restarts_change_no_bit(seed: int, cuts: list[int]) -> None:
         for time, value in zip(times.tolist(), values.tolist(), strict=True)
     ]
     batch = np.frombuffer(whole).reshape(400, width // 8)
-    assert np.array(one_by_one).tobytes() == batch[:, [0, 1, 2, 3, *range(5, 12)]].tobytes()
+    assert np.array(one_by_one).tobytes() == batch[:, [0, 1, 2, 3, *range(5, 13)]].tobytes()
 
 
 @settings(max_examples=20, deadline=None)
@@ -171,8 +250,8 @@ def test_warming_up_constant_and_not_a_number() -> None:
     said = detector.update(62, 7.5)
     assert said.vote == 1
     assert (said.expected_low, said.expected_high) == (7.0, 7.0)
-    # Every source but earlier days, of which there are none, finds it as rare as can be.
-    assert detector.evidence[: len(SOURCE_NAMES) - 1].min() == 12.0
+    # Every source but earlier days, of which there are none, finds it as rare as can be, and so is the jump.
+    assert np.delete(detector.evidence, SOURCE_NAMES.index("earlier_days")).min() == 12.0
 
 
 def test_numbers_out_of_range_are_refused() -> None:

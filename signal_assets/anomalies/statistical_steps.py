@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from signal_assets.compiled import compiled
+from signal_assets.compiled import compiled, move_within
 
 Reals = NDArray[np.float64]
 Judgement = tuple[float, float, float, int]
@@ -40,23 +40,28 @@ def held(window: Reals) -> Reals:
 
 @compiled(takes="own reals, real", returns="integer")
 def enter(window: Reals, value: float) -> int:
-    """Put a value in the place of the oldest, or beside the others while there is room; returns how many (compiled)."""
+    """Put a value in the place of the oldest, or beside the others while there is room; returns how many (compiled).
+
+    How many are less is counted over all of them: without a branch, that is quicker than looking for the place.
+    """
     size = (window.size - 2) // 2
     count = int(window[0])
     oldest = 2 + int(window[1])
     ordered = window[2 + size :]
-    i = count
-    if count == size:
-        i = np.searchsorted(ordered, window[oldest])
-    else:
+    gone, leaves = window[oldest], count == size
+    first = place = 0
+    for i in range(count):
+        first += int(ordered[i] < gone)
+        place += int(ordered[i] < value)
+    if not leaves:
+        first = count
         window[0] = count + 1
-    while i + 1 < count and ordered[i + 1] < value:
-        ordered[i] = ordered[i + 1]
-        i += 1
-    while i > 0 and ordered[i - 1] > value:
-        ordered[i] = ordered[i - 1]
-        i -= 1
-    ordered[i] = value
+    if place > first:
+        place -= 1
+        move_within(ordered, first, first + 1, place - first)
+    else:
+        move_within(ordered, place + 1, place, first - place)
+    ordered[place] = value
     window[oldest] = value
     window[1] = (window[1] + 1) % size
     return int(window[0])

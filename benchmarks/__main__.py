@@ -21,6 +21,7 @@ from benchmarks import (
     minute_windows,
     planted_peaks,
     platform_latency,
+    series_load,
     signal_latency,
     snapshot_text,
 )
@@ -35,6 +36,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Console], object]]] = {
     "book_throughput": book_throughput.main,
     "detector_speed": detector_speed.main,
     "signal_latency": signal_latency.main,
+    "series_load": series_load.main,
     "minute_windows": minute_windows.main,
     "day_run": day_run.main,
     "back_fill": back_fill.main,

@@ -139,7 +139,7 @@ def points_before(settings: Settings, start: int) -> MemoryLake:
         with lake.transaction(asset=asset_name(FEATURES), run_id="before") as unit:
             for instrument in instruments:
                 unit.append(FEATURES, features(instrument, times, 100.0, generator(instrument, 1)))
-            unit.advance(asset_name(FEATURES), group, None, Progress(times[0] - SECOND, start))
+            unit.advance(asset_name(FEATURES), group, None, Progress(int(times[0]) - SECOND, start))
             assert day_start(start) < times[0], "learning would be waited for"
     return lake
 
@@ -160,7 +160,7 @@ async def run_lane(home: Path, seconds: float) -> dict[str, Any]:
     )
     running = asyncio.create_task(lane.run())
     deadline = time.monotonic() + START_SECONDS
-    while not lane.groups or any(found.state != "running" or found.waiting for found in lane.groups.values()):
+    while group not in lane.groups or lane.groups[group].state != "running" or lane.groups[group].waiting > INSTRUMENTS:
         if running.done() or time.monotonic() > deadline:
             raise RuntimeError(f"the engine does not run: {[found.health() for found in lane.groups.values()]}")
         await asyncio.sleep(0.1)

@@ -24,7 +24,7 @@ class AnomalySettings(StrictModel):
     ema_alpha: float = Field(default=0.1, gt=0, le=1, description="weight of the newest value")
     votes: int = Field(default=2, ge=1, le=4, description="detectors that must agree")
     novelty_threshold: float = Field(
-        default=1.75, gt=0, le=12, description="evidence from which the novelty detector votes, -log10 of a probability"
+        default=2.5, gt=0, le=12, description="evidence from which the novelty detector votes, -log10 of a probability"
     )
     novelty_window: int = Field(default=720, ge=20, le=20_000, description="past points that its sources look at")
     novelty_minimum_points: int = Field(

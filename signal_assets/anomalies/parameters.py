@@ -73,7 +73,7 @@ class AnomalyParameters:
     ema_threshold: float = 3.0
     ema_alpha: float = 0.1
     votes: int = 2
-    novelty_threshold: float = 1.75
+    novelty_threshold: float = 2.5
     novelty_window: int = 720
     novelty_minimum_points: int = 90
     raising: tuple[str, ...] = ("ensemble", "novelty")

@@ -33,6 +33,7 @@ SMALL = AnomalyParameters(
     vpin_intervals=3,
     window=8,
     minimum_points=4,
+    novelty_threshold=1.0,
     novelty_window=40,
     novelty_minimum_points=20,
     alerting=("ensemble",),
@@ -324,7 +325,6 @@ EVERYBODY = replace(
     SMALL,
     raising=("ensemble", "novelty", "plugged_in"),
     alerting=("ensemble", "novelty", "plugged_in"),
-    novelty_threshold=1.0,
 )
 
 STEPS = st.lists(

@@ -226,24 +226,32 @@ def average_steps(average: Reals, values: Reals, limit: float, minimum: float, a
 
 @compiled(takes="own reals, integer, integer", returns="real")
 def nth_smallest(measures: Reals, field: int, rank: int) -> float:
-    """The ``rank``-th smallest (from 0) of one field over all members that say something (compiled)."""
-    for i in range(0, measures.size, 4):
-        if math.isfinite(measures[i]):
-            smaller = 0
-            for j in range(0, measures.size, 4):
-                before, this = measures[j + field], measures[i + field]
-                if math.isfinite(measures[j]) and (before < this or (before == this and j < i)):
-                    smaller += 1
-            if smaller == rank:
-                return float(measures[i + field])
-    return math.nan
+    """The ``rank``-th smallest (from 0) of one field over the members that say something (compiled).
+
+    Four values are put in order by five comparisons, the silent ones last.
+    """
+    first = measures[field] if math.isfinite(measures[0]) else math.inf
+    second = measures[4 + field] if math.isfinite(measures[4]) else math.inf
+    third = measures[8 + field] if math.isfinite(measures[8]) else math.inf
+    fourth = measures[12 + field] if math.isfinite(measures[12]) else math.inf
+    low, high = (first, second) if first < second else (second, first)
+    lower, higher = (third, fourth) if third < fourth else (fourth, third)
+    least, middle = (low, lower) if low < lower else (lower, low)
+    other, most = (high, higher) if high < higher else (higher, high)
+    if rank == 0:
+        return float(least)
+    if rank == 3:
+        return float(most)
+    if (rank == 1) == (middle < other):
+        return float(middle)
+    return float(other)
 
 
 @compiled(takes="own reals, integer", returns="real, real, real, integer")
 def combine(measures: Reals, votes: int) -> Judgement:
-    """One judgement out of several, which stand one after the other in ``measures`` (compiled)."""
+    """One judgement out of four, which stand one after the other in ``measures`` (compiled)."""
     saying = above = below = 0
-    for i in range(0, measures.size, 4):
+    for i in range(0, 16, 4):
         if math.isfinite(measures[i]):
             saying += 1
             above += int(measures[i + 3] > 0)

@@ -338,13 +338,24 @@ def stopped_at_the_end(process: "subprocess.Popen[str]") -> Iterator["subprocess
             process.kill()
 
 
-def measure(instruments: int, every: int, seconds: float, hold: float = 0.0) -> dict[str, Any]:
-    """Redis and the venue on all cores but the last, the lane on the last."""
+@dataclass(frozen=True)
+class Surroundings:
+    """What a measured lane finds: its home, the environment to start it with, its core, Redis."""
+
+    home: Path
+    environment: Mapping[str, str]
+    core: int
+    redis_pid: int
+
+
+@contextmanager
+def surroundings(content: Mapping[str, Any]) -> Iterator[Surroundings]:
+    """Redis and the simulated venue on all cores but the last, for a lane configured like this."""
     cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signals-", ignore_cleanup_errors=True)))
         file = home / "signals.yaml"
-        file.write_text(yaml.safe_dump(configuration(instruments)), "utf-8")
+        file.write_text(yaml.safe_dump(dict(content)), "utf-8")
         redis = EmbeddedRedis(home / "redis", home, home / "redis.log")
         stack.callback(redis.stop)
         environment = {**os.environ, "SIGNAL_CONFIG": str(file), "SIGNAL_REDIS_URL": redis.start()}
@@ -368,14 +379,24 @@ def measure(instruments: int, every: int, seconds: float, hold: float = 0.0) -> 
             "SIGNAL_VENUE__STREAM_URL": address["stream_url"],
             "SIGNAL_VENUE__VIRTUAL_CLOCK": "true",
         }
-        command = [sys.executable, "-m", "benchmarks.signal_latency", "--lane", str(home), "--core", str(cores[-1])]
-        command += ["--every", str(every), "--seconds", str(seconds)]
-        command += ["--hold", str(hold), "--redis", str(redis.pid)]
-        answer = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if answer.returncode:
-            raise RuntimeError(f"the lane ended with {answer.returncode}: {answer.stderr[-2000:]}")
-        found: dict[str, Any] = json.loads(answer.stdout)
-        return found
+        yield Surroundings(home, environment, cores[-1], redis.pid or 0)
+
+
+def answer_of(module: str, found: Surroundings, *words: str) -> dict[str, Any]:
+    """What the lane of a measurement, a process of its own, says at its end."""
+    command = [sys.executable, "-m", module, "--lane", str(found.home), "--core", str(found.core), *words]
+    answer = subprocess.run(command, env=found.environment, capture_output=True, text=True)
+    if answer.returncode:
+        raise RuntimeError(f"the lane ended with {answer.returncode}: {answer.stderr[-2000:]}")
+    said: dict[str, Any] = json.loads(answer.stdout)
+    return said
+
+
+def measure(instruments: int, every: int, seconds: float, hold: float = 0.0) -> dict[str, Any]:
+    """Redis and the venue on all cores but the last, the lane on the last."""
+    with surroundings(configuration(instruments)) as found:
+        words = ["--every", str(every), "--seconds", str(seconds), "--hold", str(hold)]
+        return answer_of("benchmarks.signal_latency", found, *words, "--redis", str(found.redis_pid))
 
 
 def main(

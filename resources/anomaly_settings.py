@@ -23,6 +23,23 @@ class AnomalySettings(StrictModel):
     ema_threshold: float = Field(default=3.0, gt=0, le=100, description="standard deviations of the residuals")
     ema_alpha: float = Field(default=0.1, gt=0, le=1, description="weight of the newest value")
     votes: int = Field(default=2, ge=1, le=4, description="detectors that must agree")
+    novelty_threshold: float = Field(
+        default=2.5, gt=0, le=12, description="evidence from which the novelty detector votes, -log10 of a probability"
+    )
+    novelty_window: int = Field(default=720, ge=20, le=20_000, description="past points that its sources look at")
+    novelty_minimum_points: int = Field(
+        default=90, ge=20, le=20_000, description="fewer in a source's past: it is warming up; at most its window"
+    )
+    raising: tuple[str, ...] = Field(
+        default=("ensemble", "novelty"), description="detectors whose votes are anomalies; a plug-in may be among them"
+    )
+    alerting: tuple[str, ...] = Field(
+        default=("novelty",), description="those of them whose anomalies make incidents, of which people are told"
+    )
+    plug_ins: tuple[str, ...] | None = Field(
+        default=None,
+        description="detectors of other packages to ask, each of which must be installed; null: whichever are",
+    )
     severity_low: float = Field(default=1.0, gt=0, le=100, description="least distance of LOW, in σ")
     severity_medium: float = Field(default=2.0, gt=0, le=100, description="least distance of MEDIUM, in σ")
     severity_high: float = Field(default=2.5, gt=0, le=100, description="least distance of HIGH, in σ")
@@ -41,4 +58,11 @@ class AnomalySettings(StrictModel):
             raise ValueError("severity_low, severity_medium, severity_high and severity_critical must ascend")
         if self.minimum_points > self.window:
             raise ValueError(f"minimum_points ({self.minimum_points}) must not exceed window ({self.window})")
+        if self.novelty_minimum_points > self.novelty_window:
+            raise ValueError(
+                f"novelty_minimum_points ({self.novelty_minimum_points}) must not exceed novelty_window "
+                f"({self.novelty_window})"
+            )
+        if silent := set(self.alerting) - set(self.raising):
+            raise ValueError(f"alerting names {min(silent)!r}, which raising does not")
         return self

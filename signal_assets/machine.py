@@ -7,10 +7,11 @@ text. Does not belong here: any machine (the stages), where states are kept (``r
 
 import base64
 import json
+import zlib
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -21,6 +22,9 @@ Events = Mapping[str, Sequence[Any]]
 
 Rows = Mapping[str, Sequence[tuple[Any, ...]]]
 """What came of it: by table name, tuples in the order of ``Table.value_columns``."""
+
+DEFLATED: Final = 1_024
+"""Bytes from which an array is kept compressed: long pasts hold the same numbers again and again."""
 
 
 class Machine(Protocol):
@@ -84,14 +88,20 @@ def decode_state(text: str) -> dict[str, Any]:
 def _array(value: object) -> dict[str, Any]:
     if isinstance(value, np.ndarray) and value.dtype in (np.int64, np.float64) and value.ndim <= 2:
         kind = "int64" if value.dtype == np.int64 else "float64"
-        data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode("ascii")
-        return {"array": kind, "shape": list(value.shape), "data": data}
+        data, held = np.ascontiguousarray(value).tobytes(), "data"
+        if len(data) >= DEFLATED:
+            data, held = zlib.compress(data, 1), "deflated"
+        return {"array": kind, "shape": list(value.shape), held: base64.b64encode(data).decode("ascii")}
     if isinstance(value, np.generic):
         raise TypeError(f"a state holds plain Python numbers, not {type(value).__name__}: {value!r}")
     raise TypeError(f"a state cannot hold a {type(value).__name__}")
 
 
 def _from_array(value: dict[str, Any]) -> Any:
-    if value.keys() != {"array", "shape", "data"}:
+    if value.keys() == {"array", "shape", "deflated"}:
+        data = zlib.decompress(base64.b64decode(value["deflated"]))
+    elif value.keys() == {"array", "shape", "data"}:
+        data = base64.b64decode(value["data"])
+    else:
         return value
-    return np.frombuffer(base64.b64decode(value["data"]), dtype=value["array"]).reshape(value["shape"]).copy()
+    return np.frombuffer(data, dtype=value["array"]).reshape(value["shape"]).copy()

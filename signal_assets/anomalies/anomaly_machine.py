@@ -5,21 +5,24 @@ has a file of its own.
 
 Only steps with features rows count. Between the points of the metrics grid such a step costs a few integer additions
 per instrument and one comparison for the incidents. At a point the statistical ensembles of all series are stepped in
-one call; what else watches a series is asked value by value.
+one call; what else watches a series – the novelty detector, plug-ins – is asked value by value.
 
-An anomaly is what the ensemble votes for and what is far enough off to have a severity. (Two votes less than 1 σ off
-are possible, where the detectors contradict each other; they are none.)
+Who may say what an anomaly is, is configured: an anomaly is what a detector that ``parameters.raising`` names votes for
+and what is far enough off to have a severity. (Two votes less than 1 σ off are possible, where the members of the
+ensemble contradict each other; they are none.) So one value may be an anomaly by several detectors, a row each. Those
+of the detectors that ``parameters.alerting`` names belong to the series' incident, of which there is one, whoever
+opened it; the others are rows that nobody is told of.
 
-A detector that raises says nothing of that value (σ NaN); the others go on.
+A detector that fails says nothing of that value (σ NaN); the others go on.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from signal_assets.anomalies.detector import Detector, DetectorFactory
+from signal_assets.anomalies.detector import UNKNOWN, Detection, Detector, DetectorFactory, Explaining
 from signal_assets.anomalies.incidents import Incidents
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.series import MARKET_FEATURES, MarketSeries, series_name
@@ -40,6 +43,18 @@ REPORTED: Final = (*MEMBERS, ENSEMBLE)
 PER_INSTRUMENT: Final = len(MARKET_FEATURES)
 
 
+class _Finding(NamedTuple):
+    """A value that a detector votes for."""
+
+    instrument: str
+    series: str
+    value: float
+    detector: str
+    said: Detection
+    votes: int
+    reasons: Mapping[str, float]
+
+
 class AnomalyMachine:
     """Watches the market series of every instrument of a group; see :class:`signal_assets.machine.Machine`.
 
@@ -50,7 +65,8 @@ class AnomalyMachine:
     parameters : AnomalyParameters
         The same for all of them.
     detectors : sequence of DetectorFactory
-        Further detectors; each watches every series and has its distances stored.
+        Further detectors; each watches every series and has its distances stored. Their names differ from each other
+        and from those of REPORTED.
     """
 
     def __init__(
@@ -97,61 +113,80 @@ class AnomalyMachine:
     def _judge(self, time: int, values: Reals, rows: dict[str, list[Row]]) -> None:
         """Rows of one point of the metrics grid; series without a value have none."""
         judgements = self._panel.update(values)
+        voted = judgements[:, 4, 3].tolist() if ENSEMBLE in self._parameters.raising else [0.0] * len(self._series)
         metrics: list[Row] = []
         scores: list[Row] = []
-        for (instrument, series), value, sigmas, detectors in zip(
-            self._series, values.tolist(), judgements[:, :, 0].tolist(), self._detectors, strict=True
+        anomalies: list[Row] = []
+        for number, ((instrument, series), value, sigmas) in enumerate(
+            zip(self._series, values.tolist(), judgements[:, :, 0].tolist(), strict=True)
         ):
-            if value == value:  # not NaN
-                metrics.append((instrument, series, time, value))
-                for name, sigma in zip(REPORTED, sigmas, strict=True):
-                    scores.append((instrument, series, time, name, sigma))
-                for detector in detectors:
-                    scores.append((instrument, series, time, detector.name, self._ask(detector, time, value)))
-        anomalies = []
-        for number in np.flatnonzero(judgements[:, 4, 3]).tolist():
-            if (row := self._anomaly(time, number, float(values[number]), judgements[number].tolist())) is not None:
-                anomalies.append(row)
+            if value != value:  # NaN
+                continue
+            metrics.append((instrument, series, time, value))
+            for name, sigma in zip(REPORTED, sigmas, strict=True):
+                scores.append((instrument, series, time, name, sigma))
+            findings = []
+            if voted[number]:
+                findings.append(_ensemble_finding(instrument, series, value, judgements[number].tolist()))
+            for detector in self._detectors[number]:
+                said = self._ask(detector, time, value)
+                scores.append((instrument, series, time, detector.name, said.sigma))
+                if said.vote and detector.name in self._parameters.raising:
+                    findings.append(
+                        _Finding(instrument, series, value, detector.name, said, 1, self._reasons(detector, said))
+                    )
+            anomalies += [row for finding in findings if (row := self._anomaly(time, finding)) is not None]
         rows |= {METRICS.name: metrics, SCORES.name: scores, ANOMALIES.name: anomalies}
 
-    def _anomaly(self, time: int, number: int, value: float, judgement: list[list[float]]) -> Row | None:
-        """Row of a value that the ensemble votes for; None if it is not far enough off."""
-        instrument, series = self._series[number]
-        sigma, low, high, vote = judgement[4]
+    def _anomaly(self, time: int, finding: _Finding) -> Row | None:
+        """Row of a finding; None if it is not far enough off."""
+        instrument, series, value, detector, (sigma, low, high, vote), votes, reasons = finding
         severity = severity_of(sigma, self._parameters.severity_bounds)
         if severity is None:
             return None
         direction = "above" if vote > 0 else "below"
         incident, alert = "", False
-        if severity in self._alerting:
+        if severity in self._alerting and detector in self._parameters.alerting:
             incident, alert = self._incidents.take(time, instrument, series, sigma, severity, direction)
-        reasons = {name: said[0] for name, said in zip(MEMBERS, judgement, strict=False) if said[3] == vote}
         return (
-            content_id(series, time, ENSEMBLE),
+            content_id(series, time, detector),
             instrument,
             series,
             time,
             value,
-            ENSEMBLE,
+            detector,
             sigma,
             tail_probability(sigma),
             severity,
             low,
             high,
             direction,
-            len(reasons),
+            votes,
             json.dumps(reasons),
             incident,
             alert,
         )
 
-    def _ask(self, detector: Detector, time: int, value: float) -> float:
+    def _ask(self, detector: Detector, time: int, value: float) -> Detection:
         try:
-            return float(detector.update(time, value).sigma)
+            sigma, low, high, vote = detector.update(time, value)
+            return Detection(float(sigma), float(low), float(high), int(vote))
         except Exception as error:  # whatever a plug-in raises must not stop the others
-            self.failures[detector.name] = self.failures.get(detector.name, 0) + 1
-            self.last_failure[detector.name] = " ".join(f"{type(error).__name__}: {error}".split())
-            return float("nan")
+            self._note(detector, error)
+            return UNKNOWN
+
+    def _reasons(self, detector: Detector, said: Detection) -> dict[str, float]:
+        """What a detector gives as reasons; its distance, if it explains nothing or fails to."""
+        if isinstance(detector, Explaining):
+            try:
+                return {str(name): float(weight) for name, weight in detector.reasons().items()}
+            except Exception as error:
+                self._note(detector, error)
+        return {detector.name: said.sigma}
+
+    def _note(self, detector: Detector, error: Exception) -> None:
+        self.failures[detector.name] = self.failures.get(detector.name, 0) + 1
+        self.last_failure[detector.name] = " ".join(f"{type(error).__name__}: {error}".split())
 
     def state(self) -> dict[str, Any]:
         """Sums of all instruments, windows and averages of all series, and the open incidents."""
@@ -178,3 +213,10 @@ class AnomalyMachine:
                 if detector.name in known:
                     detector.restore(known[detector.name])
         self._incidents.restore(state["incidents"])
+
+
+def _ensemble_finding(instrument: str, series: str, value: float, judgement: Sequence[Sequence[float]]) -> _Finding:
+    """The ensemble's finding; its reasons are the members that agree with it."""
+    sigma, low, high, vote = judgement[4]
+    reasons = {name: said[0] for name, said in zip(MEMBERS, judgement, strict=False) if said[3] == vote}
+    return _Finding(instrument, series, value, ENSEMBLE, Detection(sigma, low, high, int(vote)), len(reasons), reasons)

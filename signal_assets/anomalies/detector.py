@@ -5,7 +5,7 @@ Belongs here: the interface, what it takes and what it gives. Does not belong he
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -71,6 +71,14 @@ class Detector(Protocol):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that :meth:`state` gave; what follows is the same to the bit."""
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A detector that says why."""
+
+    def reasons(self) -> Mapping[str, float]:
+        """What the newest judgement rests on, by name, with how much each says; of a vote it is kept as JSON."""
 
 
 def series_values(times: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:

@@ -193,3 +193,7 @@ class NoveltyDetector:
         self._memory[:POOLS_AT] = state["rest"]
         for number, values in enumerate(state["pools"]):
             refill_pool(self._memory, number, values)
+
+    def reasons(self) -> dict[str, float]:
+        """Evidence of each source that says anything of the newest value; see ``Explaining``."""
+        return {name: said for name, said in zip(SOURCE_NAMES, self.evidence.tolist(), strict=True) if said > 0}

@@ -5,9 +5,14 @@ Belongs here: their defaults and bounds. Does not belong here: reading configura
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 from signal_assets.anomalies.severity import SEVERITIES
 from signal_assets.event_time import MINUTE, SECOND
+
+_POSITIVE: Final = (
+    *("vpin_intervals", "cool_down", "z_score_threshold", "iqr_threshold", "mad_threshold", "novelty_threshold"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +39,20 @@ class AnomalyParameters:
         Weight of the newest value.
     votes : int
         Detectors that must find a value off on the same side.
+    novelty_threshold : float
+        Evidence from which the novelty detector votes.
+    novelty_window : int
+        Past values that each of its sources looks at.
+    novelty_minimum_points : int
+        Past values without which a source says nothing.
+    raising : tuple of str
+        Names of the detectors whose votes are anomalies.
+    alerting : tuple of str
+        Those of them whose anomalies make incidents.
     severity_bounds : tuple of float
         Least distance in σ of LOW, MEDIUM and HIGH, and the distance beyond which it is CRITICAL.
     alert_severity : str
-        From here on an anomaly belongs to an incident and people are told of it.
+        From here on an anomaly of an alerting detector belongs to an incident and people are told of it.
     cool_down : int
         A series that was quiet for so long has its incident closed.
 
@@ -58,6 +73,11 @@ class AnomalyParameters:
     ema_threshold: float = 3.0
     ema_alpha: float = 0.1
     votes: int = 2
+    novelty_threshold: float = 2.5
+    novelty_window: int = 720
+    novelty_minimum_points: int = 90
+    raising: tuple[str, ...] = ("ensemble", "novelty")
+    alerting: tuple[str, ...] = ("novelty",)
     severity_bounds: tuple[float, float, float, float] = (1.0, 2.0, 2.5, 3.0)
     alert_severity: str = "MEDIUM"
     cool_down: int = 5 * MINUTE
@@ -68,7 +88,7 @@ class AnomalyParameters:
                 f"metrics_interval must be a multiple of the features grid, not {self.metrics_interval} µs "
                 f"of {self.features_grid} µs"
             )
-        for name in ("vpin_intervals", "cool_down", "z_score_threshold", "iqr_threshold", "mad_threshold"):
+        for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if not self.ema_threshold > 0 or not 0 < self.ema_alpha <= 1:
@@ -77,6 +97,13 @@ class AnomalyParameters:
             raise ValueError(f"votes must lie in 1…4, not {self.votes}")
         if not 2 <= self.minimum_points <= self.window:
             raise ValueError(f"minimum_points must lie in 2…window ({self.window}), not {self.minimum_points}")
+        if not 20 <= self.novelty_minimum_points <= self.novelty_window:
+            raise ValueError(
+                f"novelty_minimum_points must lie in 20…novelty_window ({self.novelty_window}), "
+                f"not {self.novelty_minimum_points}"
+            )
+        if silent := set(self.alerting) - set(self.raising):
+            raise ValueError(f"alerting names {min(silent)!r}, whose votes are no anomalies: raising must name it too")
         if len(self.severity_bounds) != 4 or not all(low < high for low, high in pairwise((0, *self.severity_bounds))):
             raise ValueError(f"severity_bounds must be four positive ascending distances, not {self.severity_bounds}")
         if self.alert_severity not in SEVERITIES:

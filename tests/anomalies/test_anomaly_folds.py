@@ -33,6 +33,11 @@ def test_every_setting_reaches_the_parameters():
         "ema_threshold": 5.0,
         "ema_alpha": 0.2,
         "votes": 3,
+        "novelty_threshold": 2.0,
+        "novelty_window": 500,
+        "novelty_minimum_points": 50,
+        "raising": ("novelty", "other"),
+        "alerting": ("other",),
         "severity_low": 1.5,
         "severity_medium": 2.5,
         "severity_high": 3.5,
@@ -40,7 +45,7 @@ def test_every_setting_reaches_the_parameters():
         "alert_severity": "HIGH",
         "cool_down_seconds": 60,
     }
-    assert set(changed) == set(AnomalySettings.model_fields)
+    assert set(changed) == set(AnomalySettings.model_fields) - {"plug_ins"}
     assert anomaly_parameters(AnomalySettings(**changed), grid_milliseconds=500) == AnomalyParameters(
         features_grid=500 * MILLISECOND,
         metrics_interval=30 * SECOND,
@@ -53,6 +58,11 @@ def test_every_setting_reaches_the_parameters():
         ema_threshold=5.0,
         ema_alpha=0.2,
         votes=3,
+        novelty_threshold=2.0,
+        novelty_window=500,
+        novelty_minimum_points=50,
+        raising=("novelty", "other"),
+        alerting=("other",),
         severity_bounds=(1.5, 2.5, 3.5, 4.5),
         alert_severity="HIGH",
         cool_down=MINUTE,
@@ -64,6 +74,8 @@ def test_every_setting_reaches_the_parameters():
     [
         ({"severity_high": 1.0}, "must ascend"),
         ({"minimum_points": 101}, r"minimum_points \(101\) must not exceed window \(100\)"),
+        ({"novelty_minimum_points": 721}, r"novelty_minimum_points \(721\) must not exceed novelty_window \(720\)"),
+        ({"alerting": ["mad"]}, "alerting names 'mad', which raising does not"),
         ({"ema_alpha": 0}, "greater than 0"),
         ({"z_score_threshold": float("nan")}, "z_score_threshold"),
         ({"alert_severity": "BAD"}, "'LOW', 'MEDIUM', 'HIGH' or 'CRITICAL'"),

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signal_assets.anomalies.anomaly_machine import REPORTED, AnomalyMachine
+from signal_assets.anomalies.folds import novelty
+from signal_assets.anomalies.novelty_detector import SOURCE_NAMES, NoveltyDetector
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.statistical_detectors import (
     EmaResidual,
@@ -31,6 +33,10 @@ SMALL = AnomalyParameters(
     vpin_intervals=3,
     window=8,
     minimum_points=4,
+    novelty_threshold=1.0,
+    novelty_window=40,
+    novelty_minimum_points=20,
+    alerting=("ensemble",),
     cool_down=12 * SECOND,
 )
 
@@ -184,6 +190,61 @@ def test_every_row_follows_from_the_definitions():
             assert members["sigma"].abs().max() == incident.peak_sigma
 
 
+def test_novelty_says_in_the_machine_what_it_says_alone():
+    rows = made_market(3_000, seed=12)
+    parameters = replace(SMALL, novelty_window=300, novelty_minimum_points=60, alerting=("novelty",))
+    made = frames(run(AnomalyMachine([BTC, ETH], parameters, [novelty]), of_seconds(rows)))
+    anomalies = made["anomalies"]
+    found = anomalies[anomalies["detector"] == "novelty"]
+    assert len(found) > 20
+    for name, of_series in made["metrics"].groupby("series"):
+        alone = NoveltyDetector(threshold=parameters.novelty_threshold, window=300, minimum_points=60)
+        judged = alone.judge(of_series["time"], of_series["value"])
+        scores = made["scores"][(made["scores"]["series"] == name) & (made["scores"]["detector"] == "novelty")]
+        assert scores["time"].tolist() == of_series["time"].tolist()
+        # `judge` takes normal deviates of many probabilities at once, `update` of one: the last bit may differ.
+        np.testing.assert_allclose(scores["sigma"], judged.scores.sigma, rtol=1e-12)
+        expected = (judged.scores.vote != 0) & (np.abs(judged.scores.sigma) >= 1)
+        own = found[found["series"] == name]
+        assert own["time"].tolist() == of_series["time"][expected].tolist()
+        assert own["id"].tolist() == [content_id(name, time, "novelty") for time in own["time"]]
+        assert own["expected_low"].tolist() == judged.scores.expected_low[expected].tolist()
+        assert own["expected_high"].tolist() == judged.scores.expected_high[expected].tolist()
+        assert own["direction"].tolist() == np.where(judged.scores.vote > 0, "above", "below")[expected].tolist()
+        for reasons, evidence in zip(own["reasons"], judged.evidence[expected], strict=True):
+            assert json.loads(reasons) == {
+                source: said for source, said in zip(SOURCE_NAMES, evidence.tolist(), strict=True) if said > 0
+            }
+        # Only novelty alerts here: its bursts are the incidents, and the ensemble's anomalies belong to none.
+        loud = own[own["sigma"].abs() >= 2]
+        together = bursts(loud["time"].to_numpy(), parameters.cool_down)
+        assert loud["time"][loud["alert"]].tolist() == [burst[0] for burst in together]
+    others = anomalies[anomalies["detector"] == "ensemble"]
+    assert len(others) > 30
+    assert set(others["incident"]) == {""}
+    assert not others["alert"].any()
+
+
+def test_two_detectors_share_a_series_incident():
+    rows = spike_market(300, {240: 50.0})
+    parameters = replace(SMALL, alerting=("ensemble", "novelty"))
+    made = frames(run(AnomalyMachine([BTC], parameters, [novelty]), of_seconds(rows)))
+    name = f"market.{BTC.key}.volume"
+    both = made["anomalies"].query("series == @name and time == 240_000_000")
+    # The ensemble is asked first, so it is its row that opens the incident.
+    assert both[["detector", "alert"]].to_numpy().tolist() == [["ensemble", True], ["novelty", False]]
+    assert set(both["incident"]) == {content_id(name, 240 * SECOND)}
+
+
+def test_who_may_raise_is_configured():
+    rows = of_seconds(spike_market(300, {240: 50.0}))
+    for raising in ((), ("novelty",), ("ensemble", "novelty")):
+        parameters = replace(SMALL, raising=raising, alerting=raising)
+        made = run(AnomalyMachine([BTC], parameters, [novelty]), rows)
+        assert {row[5] for row in made[ANOMALIES.name]} == set(raising)
+        assert {row[3] for row in made[SCORES.name]} == {*REPORTED, "novelty"}
+
+
 def spike_market(seconds, spikes):
     """One instrument whose volume alternates between 0.9 and 1.1 a point, except at the points of ``spikes``."""
     rows = []
@@ -260,6 +321,12 @@ def plugged_in(parameters):
     return PluggedIn(window=parameters.window, minimum_points=parameters.minimum_points)
 
 
+EVERYBODY = replace(
+    SMALL,
+    raising=("ensemble", "novelty", "plugged_in"),
+    alerting=("ensemble", "novelty", "plugged_in"),
+)
+
 STEPS = st.lists(
     st.tuples(
         st.integers(1, 4),  # seconds since the step before
@@ -298,32 +365,34 @@ def random_steps(drawn):
 @given(drawn=STEPS, cuts=st.sets(st.integers(0, 90), max_size=5), later=st.integers(0, 90))
 def test_any_cut_any_restart_any_prefix_gives_the_same_rows(drawn, cuts, later):
     steps = random_steps(drawn)
-    parameters = replace(SMALL, metrics_interval=2 * SECOND, window=6, minimum_points=3, cool_down=6 * SECOND)
-    whole = AnomalyMachine([BTC, ETH], parameters, [plugged_in])
+    parameters = replace(EVERYBODY, metrics_interval=2 * SECOND, window=6, minimum_points=3, cool_down=6 * SECOND)
+    whole = AnomalyMachine([BTC, ETH], parameters, [novelty, plugged_in])
     expected = [whole.step(*step) for step in steps]
-    machine = AnomalyMachine([BTC, ETH], parameters, [plugged_in])
+    machine = AnomalyMachine([BTC, ETH], parameters, [novelty, plugged_in])
     found = []
     for number, step in enumerate(steps):
         if number in cuts:
             text = encode_state(machine.state())
-            machine = AnomalyMachine([BTC, ETH], parameters, [plugged_in])
+            machine = AnomalyMachine([BTC, ETH], parameters, [novelty, plugged_in])
             machine.restore(decode_state(text))
         found.append(machine.step(*step))
     assert repr(found) == repr(expected)  # repr tells every bit of a float
     assert encode_state(machine.state()) == encode_state(whole.state())
-    prefix = AnomalyMachine([BTC, ETH], parameters, [plugged_in])
+    prefix = AnomalyMachine([BTC, ETH], parameters, [novelty, plugged_in])
     assert repr([prefix.step(*step) for step in steps[:later]]) == repr(expected[:later])
 
 
+@pytest.mark.slow
 def test_restarts_within_bursts_and_gaps_change_nothing():
     steps = of_seconds(made_market(900, seed=21, missing=0.1))
-    expected = run(AnomalyMachine([BTC, ETH], SMALL, [plugged_in]), steps)
+    expected = run(AnomalyMachine([BTC, ETH], EVERYBODY, [novelty, plugged_in]), steps)
     assert len(expected[INCIDENTS.name]) > 20
+    assert {row[5] for row in expected[ANOMALIES.name]} == set(EVERYBODY.raising)
     found = {name: [] for name in expected}
-    machine = AnomalyMachine([BTC, ETH], SMALL, [plugged_in])
+    machine = AnomalyMachine([BTC, ETH], EVERYBODY, [novelty, plugged_in])
     for first in range(0, len(steps), 7):
         text = encode_state(machine.state())
-        machine = AnomalyMachine([BTC, ETH], SMALL, [plugged_in])
+        machine = AnomalyMachine([BTC, ETH], EVERYBODY, [novelty, plugged_in])
         machine.restore(decode_state(text))
         for name, rows in run(machine, steps[first : first + 7]).items():
             found[name] += rows
@@ -385,6 +454,10 @@ def test_a_detector_that_raises_leaves_the_others_working():
         ({"features_grid": 0}, "multiple of the features grid"),
         ({"window": 20}, "minimum_points must lie in 2…window"),
         ({"minimum_points": 1}, "minimum_points"),
+        ({"novelty_threshold": 0}, "novelty_threshold must be positive"),
+        ({"novelty_minimum_points": 19}, "novelty_minimum_points must lie in 20…novelty_window"),
+        ({"novelty_window": 50}, r"novelty_minimum_points must lie in 20…novelty_window \(50\), not 90"),
+        ({"alerting": ("mad",)}, "alerting names 'mad', whose votes are no anomalies"),
         ({"votes": 0}, "votes must lie in 1…4"),
         ({"votes": 5}, "votes must lie in 1…4"),
         ({"z_score_threshold": math.nan}, "z_score_threshold must be positive"),

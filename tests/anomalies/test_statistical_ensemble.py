@@ -30,7 +30,9 @@ SMALL = AnomalyParameters(
 
 
 def combined(detections, votes=2):
-    return Detection(*combine(np.array(detections, dtype=np.float64).ravel(), votes))
+    """Of up to four; the others are silent."""
+    four = [*detections, *[UNKNOWN] * (4 - len(detections))]
+    return Detection(*combine(np.array(four, dtype=np.float64).ravel(), votes))
 
 
 def members(parameters):
@@ -47,7 +49,7 @@ def judgements(value):
     """What some detectors with made-up bands say of ``value``, some of them silent."""
     band = st.tuples(st.integers(-9, 9), st.integers(0, 9), st.integers(-40, 40))
     made = band.map(lambda b: Detection(b[2] / 10, b[0], b[0] + b[1], (value > b[0] + b[1]) - (value < b[0])))
-    return st.lists(st.one_of(made, st.just(UNKNOWN)), min_size=1, max_size=5)
+    return st.lists(st.one_of(made, st.just(UNKNOWN)), min_size=1, max_size=4)
 
 
 @given(st.integers(-12, 12).flatmap(lambda value: st.tuples(st.just(value), judgements(value))), st.integers(1, 4))

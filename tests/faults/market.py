@@ -32,7 +32,7 @@ instruments:
   - {symbol: BTCFDUSD, venue: BINANCE, pair: BTC/FDUSD, group: crypto, tick_size: '0.01', lot_size: '0.00001', bucket_size: '1'}
   - {symbol: ETHFDUSD, venue: BINANCE, pair: ETH/FDUSD, group: crypto, tick_size: '0.01', lot_size: '0.0001', bucket_size: '0.02'}
   - {symbol: ETHBTC, venue: BINANCE, pair: ETH/BTC, group: crypto, tick_size: '0.00001', lot_size: '0.0001', bucket_size: '0.00001'}
-anomalies: {window: 30, minimum_points: 10}
+anomalies: {window: 30, minimum_points: 10, novelty_minimum_points: 20, alerting: [ensemble, novelty]}
 strategies:
   triangular_arbitrage: {profit_threshold: '0.00001'}
   moving_average_crossover: {fast_bars: 2, slow_bars: 3, timeframes: [1m, 5m]}

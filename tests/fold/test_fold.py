@@ -227,6 +227,16 @@ def test_states_survive_as_text_to_the_bit() -> None:
         encode_state({"names": {1, 2}})
 
 
+def test_long_arrays_are_kept_compressed_and_come_back_to_the_bit() -> None:
+    rows = np.tile(np.array([0.1, np.nan, -0.0, 5e-324]), (2, 5_000))
+    text = encode_state({"past": rows, "counts": np.arange(200)})
+    assert len(text) < rows.nbytes // 20
+    again = decode_state(text)
+    assert again["past"].shape == rows.shape
+    assert again["past"].tobytes() == rows.tobytes()
+    assert again["counts"].tolist() == list(range(200))
+
+
 def test_a_warm_machine_is_taken_only_where_the_lake_stands() -> None:
     warm, lake = WarmMachines(), lake_with([START + SECOND, START + MINUTE], START + DAY)
     forward(lake, START + 30 * SECOND, warm=warm)

@@ -13,6 +13,7 @@ from resources.memory_lake import MemoryLake
 from resources.settings import Settings
 from services.live_lane.group_engine import GroupEngine, Row
 from services.live_lane.live_folds import live_folds
+from signal_assets.anomalies.tables import ANOMALIES
 from signal_assets.event_time import DAY, HOUR, MINUTE, SECOND, day_start
 from signal_assets.fold import WarmMachines, frame_of, versions_in_force
 from signal_assets.learning.tables import THRESHOLDS
@@ -82,6 +83,9 @@ def check(raw: RawRows, settings: Settings, lake: MemoryLake, days: MemoryLake) 
 def test_three_days_fill_every_table(days: MemoryLake) -> None:
     found = {name: len(rows) for name, rows in folded(days).items()}
     assert {name: (found[name], least) for name, least in MINIMA.items() if found[name] < least} == {}
+    by_detector = Counter(days.read(ANOMALIES)["detector"])
+    assert by_detector.keys() == {"ensemble", "novelty"}
+    assert min(by_detector.values()) >= 100
     by_status = Counter(days.read(SIGNALS)["status"])
     assert by_status["validated"] >= 20
     assert by_status["duplicate"] >= 20

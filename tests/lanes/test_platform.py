@@ -47,7 +47,7 @@ LEARNED = tuple(table for table in FOLDED if table.stage == "learning")
 FORWARD = tuple(table for table in FOLDED if table not in LEARNED)
 MINIMA = {
     "anomalies.anomalies": 500,
-    "anomalies.incidents": 100,
+    "anomalies.incidents": 10,
     "strategies.moving_average_crossover": 20,
     "signals.signals": 30,
     "execution.orders": 40,

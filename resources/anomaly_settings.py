@@ -47,8 +47,27 @@ class AnomalySettings(StrictModel):
     alert_severity: Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"] = Field(
         default="MEDIUM", description="from here on people are told"
     )
-    cool_down_seconds: int = Field(
+    pending_seconds: int = Field(
+        default=0, ge=0, le=86_400, description="people are told of an incident that has lasted so long"
+    )
+    keep_firing_seconds: int = Field(
         default=300, ge=1, le=86_400, description="a series quiet for so long has its incident closed"
+    )
+    cool_down_seconds: int = Field(
+        default=300, ge=0, le=86_400, description="least distance of two alerts of one series"
+    )
+    group_by: Literal["instrument", "group"] = Field(
+        default="instrument", description="what incidents are grouped over; people are told once of each group incident"
+    )
+    group_tolerance_seconds: int = Field(
+        default=30, ge=0, le=86_400, description="opened so soon after another was over, an incident belongs to it"
+    )
+    group_longest_seconds: int = Field(
+        default=3_600, ge=1, le=86_400, description="a group incident takes in further incidents for so long"
+    )
+    alerts_per_series: int = Field(default=24, ge=1, le=10_000, description="at most so many alerts in 24 hours")
+    alerts_per_group: int = Field(
+        default=200, ge=1, le=100_000, description="at most so many alerts of a group of instruments in 24 hours"
     )
 
     @model_validator(mode="after")

@@ -22,14 +22,15 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from signal_assets.anomalies.alerting import Alerting
 from signal_assets.anomalies.detector import UNKNOWN, Detection, Detector, DetectorFactory, Explaining
-from signal_assets.anomalies.incidents import Incidents
+from signal_assets.anomalies.incident_rows import group_row, incident_row, scopes
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.series import MARKET_FEATURES, MarketSeries, series_name
 from signal_assets.anomalies.severity import SEVERITIES, severity_of, tail_probability
 from signal_assets.anomalies.statistical_ensemble import MEMBERS, StatisticalEnsemble, StatisticalPanel
 from signal_assets.anomalies.statistical_steps import Reals
-from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS, METRICS, SCORES
+from signal_assets.anomalies.tables import ANOMALIES, INCIDENT_GROUPS, INCIDENTS, METRICS, SCORES
 from signal_assets.content_id import content_id
 from signal_assets.event_time import ceil_to
 from signal_assets.instrument import Instrument
@@ -41,6 +42,8 @@ Row = tuple[Any, ...]
 ENSEMBLE: Final = StatisticalEnsemble.name
 REPORTED: Final = (*MEMBERS, ENSEMBLE)
 PER_INSTRUMENT: Final = len(MARKET_FEATURES)
+NOT_FILED: Final = ("", False, "", False, "")
+"""Incident, opened, group incident, alert, suppressed of an anomaly that is not severe enough for an incident."""
 
 
 class _Finding(NamedTuple):
@@ -81,7 +84,7 @@ class AnomalyMachine:
         self._first = {key: i * PER_INSTRUMENT for i, key in enumerate(self._market)}
         self._panel = StatisticalPanel(len(self._series), parameters)
         self._detectors = [[make(parameters) for make in detectors] for _ in self._series]
-        self._incidents = Incidents(parameters.cool_down)
+        self._filing = Alerting(parameters, scopes(instruments, parameters.group_by))
         self._alerting = SEVERITIES[SEVERITIES.index(parameters.alert_severity) :]
         self.failures: dict[str, int] = {}
         """How often each detector raised; not part of the state."""
@@ -92,7 +95,7 @@ class AnomalyMachine:
         """Nothing that is learned is in force here."""
 
     def step(self, time: int, events: Events) -> Rows:
-        """Take in the features rows of ``time``; rows of METRICS, SCORES, ANOMALIES and INCIDENTS."""
+        """Take in the features rows of ``time``; rows of all tables of the stage."""
         records = events.get(FEATURES.name, ())
         if not records:
             return {}
@@ -100,8 +103,8 @@ class AnomalyMachine:
         for record in records:
             self._market[record.instrument].add(end, record)
         rows: dict[str, list[Row]] = {}
-        if time >= self._incidents.due and (closed := self._incidents.close(time)):
-            rows[INCIDENTS.name] = closed
+        if time >= self._filing.due:
+            self._close(time, rows)
         if time == end:
             values = np.full(len(self._series), np.nan)
             for record in records:
@@ -109,6 +112,14 @@ class AnomalyMachine:
                 values[first : first + PER_INSTRUMENT] = self._market[record.instrument].values(record)
             self._judge(time, values, rows)
         return rows
+
+    def _close(self, time: int, rows: dict[str, list[Row]]) -> None:
+        """Rows of what is over at ``time``."""
+        incidents, groups = self._filing.close(time)
+        if incidents:
+            rows[INCIDENTS.name] = [incident_row(incident, time) for incident in incidents]
+        if groups:
+            rows[INCIDENT_GROUPS.name] = [group_row(group, time) for group in groups]
 
     def _judge(self, time: int, values: Reals, rows: dict[str, list[Row]]) -> None:
         """Rows of one point of the metrics grid; series without a value have none."""
@@ -145,9 +156,10 @@ class AnomalyMachine:
         if severity is None:
             return None
         direction = "above" if vote > 0 else "below"
-        incident, alert = "", False
+        filed: tuple[Any, ...] = NOT_FILED
         if severity in self._alerting and detector in self._parameters.alerting:
-            incident, alert = self._incidents.take(time, instrument, series, sigma, severity, direction)
+            taken = self._filing.take(time, instrument, series, sigma, severity, direction)
+            filed = (taken.incident.id, taken.opened, taken.group.id, taken.alert, taken.suppressed)
         return (
             content_id(series, time, detector),
             instrument,
@@ -163,8 +175,7 @@ class AnomalyMachine:
             direction,
             votes,
             json.dumps(reasons),
-            incident,
-            alert,
+            *filed,
         )
 
     def _ask(self, detector: Detector, time: int, value: float) -> Detection:
@@ -189,7 +200,7 @@ class AnomalyMachine:
         self.last_failure[detector.name] = " ".join(f"{type(error).__name__}: {error}".split())
 
     def state(self) -> dict[str, Any]:
-        """Sums of all instruments, windows and averages of all series, and the open incidents."""
+        """Sums of all instruments, windows and averages of all series, open incidents and alerts."""
         return {
             "market": {key: market.state() for key, market in self._market.items()},
             "series": {
@@ -197,7 +208,7 @@ class AnomalyMachine:
                 | {detector.name: detector.state() for detector in self._detectors[number]}
                 for number, (_, name) in enumerate(self._series)
             },
-            "incidents": self._incidents.state(),
+            "alerting": self._filing.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -212,7 +223,7 @@ class AnomalyMachine:
             for detector in self._detectors[number]:
                 if detector.name in known:
                     detector.restore(known[detector.name])
-        self._incidents.restore(state["incidents"])
+        self._filing.restore(state["alerting"])
 
 
 def _ensemble_finding(instrument: str, series: str, value: float, judgement: Sequence[Sequence[float]]) -> _Finding:

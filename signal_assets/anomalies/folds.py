@@ -64,7 +64,14 @@ def anomaly_parameters(settings: AnomalySettings, grid_milliseconds: int = 1_000
             settings.severity_critical,
         ),
         alert_severity=settings.alert_severity,
+        pending=settings.pending_seconds * SECOND,
+        keep_firing=settings.keep_firing_seconds * SECOND,
         cool_down=settings.cool_down_seconds * SECOND,
+        group_by=settings.group_by,
+        group_tolerance=settings.group_tolerance_seconds * SECOND,
+        group_longest=settings.group_longest_seconds * SECOND,
+        alerts_per_series=settings.alerts_per_series,
+        alerts_per_group=settings.alerts_per_group,
     )
 
 

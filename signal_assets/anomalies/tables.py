@@ -6,6 +6,12 @@ from signal_assets.market.tables import INSTRUMENT
 from signal_assets.table import Column, ColumnType, Table
 
 SERIES: Final = Column("series", ColumnType.TEXT, "What is watched, `market.{instrument}.{feature}`")
+ALERTED: Final = Column("alerted", ColumnType.FLAG, "People were told of it")
+SUPPRESSED: Final = Column(
+    "suppressed",
+    ColumnType.TEXT,
+    "Why people were not told: pending, grouped, cool_down, series_budget, group_budget; empty: they were",
+)
 TIME: Final = Column("time", ColumnType.TIME, "Point of the metrics grid (10 s by default)", "µs UTC")
 
 METRICS: Final = Table(
@@ -59,7 +65,10 @@ ANOMALIES: Final = Table(
             ColumnType.TEXT,
             "Id of its incident; empty: not severe enough, or nobody is told",
         ),
-        Column("alert", ColumnType.FLAG, "It opened the incident: the one of the burst that people are told of"),
+        Column("opened", ColumnType.FLAG, "It opened the incident"),
+        Column("incident_group", ColumnType.TEXT, "Id of the group incident that the incident belongs to"),
+        Column("alert", ColumnType.FLAG, "People are told of the incident, now and once"),
+        SUPPRESSED,
     ),
     key=("instrument", "series", "time", "detector"),
     kind="fold",
@@ -68,7 +77,7 @@ ANOMALIES: Final = Table(
 
 INCIDENTS: Final = Table(
     name="anomalies.incidents",
-    description="Bursts of anomalies of one series, written when the series has been quiet for the cool-down.",
+    description="Bursts of anomalies of one series, written when the series has been quiet long enough.",
     columns=(
         Column("id", ColumnType.TEXT, "Hash of series and opening time"),
         INSTRUMENT,
@@ -80,10 +89,37 @@ INCIDENTS: Final = Table(
         Column("peak_sigma", ColumnType.REAL, "Greatest distance in it", "σ"),
         Column("severity", ColumnType.TEXT, "Greatest severity in it"),
         Column("direction", ColumnType.TEXT, "Direction of its strongest anomaly"),
+        Column("incident_group", ColumnType.TEXT, "Id of the group incident it belongs to"),
+        ALERTED,
+        SUPPRESSED,
     ),
     key=("instrument", "series", "opened"),
     kind="resolved",
     time="closed",
 )
 
-TABLES: Final = (METRICS, SCORES, ANOMALIES, INCIDENTS)
+INCIDENT_GROUPS: Final = Table(
+    name="anomalies.incident_groups",
+    description="Group incidents: incidents of one instrument (or group) that happen together. People are told once.",
+    columns=(
+        Column("id", ColumnType.TEXT, "Hash of what is grouped over and opening time"),
+        Column("instrument", ColumnType.TEXT, "What is grouped over: an instrument, or `*.{group}`"),
+        Column("opened", ColumnType.TIME, "Time of its first anomaly", "µs UTC"),
+        Column("last", ColumnType.TIME, "Time of its last anomaly", "µs UTC"),
+        Column("closed", ColumnType.TIME, "When it was known to be over", "µs UTC"),
+        Column("incidents", ColumnType.COUNT, "Incidents in it"),
+        Column("anomalies", ColumnType.COUNT, "Anomalies in these"),
+        Column("first_series", ColumnType.TEXT, "Series whose incident opened it"),
+        Column("peak_series", ColumnType.TEXT, "Series of its strongest anomaly"),
+        Column("peak_sigma", ColumnType.REAL, "Greatest distance in it", "σ"),
+        Column("severity", ColumnType.TEXT, "Greatest severity in it"),
+        Column("members", ColumnType.TEXT, "Greatest distance of every series, in order of joining, JSON", "σ"),
+        ALERTED,
+        SUPPRESSED,
+    ),
+    key=("instrument", "opened"),
+    kind="resolved",
+    time="closed",
+)
+
+TABLES: Final = (METRICS, SCORES, ANOMALIES, INCIDENTS, INCIDENT_GROUPS)

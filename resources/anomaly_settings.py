@@ -69,12 +69,29 @@ class AnomalySettings(StrictModel):
     alerts_per_group: int = Field(
         default=200, ge=1, le=100_000, description="at most so many alerts of a group of instruments in 24 hours"
     )
+    drift_reference_points: int = Field(
+        default=720, ge=2, le=20_000, description="points that say what a series was like"
+    )
+    drift_recent_points: int = Field(
+        default=180, ge=2, le=20_000, description="newest points, compared with them; at most as many"
+    )
+    drift_every_points: int = Field(
+        default=30, ge=1, le=10_000, description="they are compared at every so many points"
+    )
+    drift_probability: float = Field(
+        default=1e-6, gt=0, lt=1, description="a difference that is less probable without drift is a drift"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         bounds = (self.severity_low, self.severity_medium, self.severity_high, self.severity_critical)
         if not all(low < high for low, high in pairwise(bounds)):
             raise ValueError("severity_low, severity_medium, severity_high and severity_critical must ascend")
+        if self.drift_recent_points > self.drift_reference_points:
+            raise ValueError(
+                f"drift_recent_points ({self.drift_recent_points}) must not exceed drift_reference_points "
+                f"({self.drift_reference_points})"
+            )
         if self.minimum_points > self.window:
             raise ValueError(f"minimum_points ({self.minimum_points}) must not exceed window ({self.window})")
         if self.novelty_minimum_points > self.novelty_window:

@@ -24,13 +24,14 @@ import numpy as np
 
 from signal_assets.anomalies.alerting import Alerting
 from signal_assets.anomalies.detector import UNKNOWN, Detection, Detector, DetectorFactory, Explaining
+from signal_assets.anomalies.drift import DriftPanel, drift_row
 from signal_assets.anomalies.incident_rows import group_row, incident_row, scopes
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.series import MARKET_FEATURES, MarketSeries, series_name
 from signal_assets.anomalies.severity import SEVERITIES, severity_of, tail_probability
 from signal_assets.anomalies.statistical_ensemble import MEMBERS, StatisticalEnsemble, StatisticalPanel
 from signal_assets.anomalies.statistical_steps import Reals
-from signal_assets.anomalies.tables import ANOMALIES, INCIDENT_GROUPS, INCIDENTS, METRICS, SCORES
+from signal_assets.anomalies.tables import ANOMALIES, DRIFTS, INCIDENT_GROUPS, INCIDENTS, METRICS, SCORES
 from signal_assets.content_id import content_id
 from signal_assets.event_time import ceil_to
 from signal_assets.instrument import Instrument
@@ -83,6 +84,7 @@ class AnomalyMachine:
         self._series = [(key, series_name(key, feature)) for key in self._market for feature in MARKET_FEATURES]
         self._first = {key: i * PER_INSTRUMENT for i, key in enumerate(self._market)}
         self._panel = StatisticalPanel(len(self._series), parameters)
+        self._drift = DriftPanel([series for _, series in self._series], parameters)
         self._detectors = [[make(parameters) for make in detectors] for _ in self._series]
         self._filing = Alerting(parameters, scopes(instruments, parameters.group_by))
         self._alerting = SEVERITIES[SEVERITIES.index(parameters.alert_severity) :]
@@ -148,6 +150,8 @@ class AnomalyMachine:
                     )
             anomalies += [row for finding in findings if (row := self._anomaly(time, finding)) is not None]
         rows |= {METRICS.name: metrics, SCORES.name: scores, ANOMALIES.name: anomalies}
+        if drifts := self._drift.update(values):
+            rows[DRIFTS.name] = [drift_row(*self._series[drift.number], time, drift) for drift in drifts]
 
     def _anomaly(self, time: int, finding: _Finding) -> Row | None:
         """Row of a finding; None if it is not far enough off."""
@@ -208,6 +212,7 @@ class AnomalyMachine:
                 | {detector.name: detector.state() for detector in self._detectors[number]}
                 for number, (_, name) in enumerate(self._series)
             },
+            "drift": {name: self._drift.state(number) for number, (_, name) in enumerate(self._series)},
             "alerting": self._filing.state(),
         }
 
@@ -220,6 +225,8 @@ class AnomalyMachine:
             known = state["series"].get(name, {})
             if ENSEMBLE in known:
                 self._panel.restore(number, known[ENSEMBLE])
+            if name in state["drift"]:
+                self._drift.restore(number, state["drift"][name])
             for detector in self._detectors[number]:
                 if detector.name in known:
                     detector.restore(known[detector.name])

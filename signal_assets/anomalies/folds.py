@@ -72,6 +72,10 @@ def anomaly_parameters(settings: AnomalySettings, grid_milliseconds: int = 1_000
         group_longest=settings.group_longest_seconds * SECOND,
         alerts_per_series=settings.alerts_per_series,
         alerts_per_group=settings.alerts_per_group,
+        drift_reference=settings.drift_reference_points,
+        drift_recent=settings.drift_recent_points,
+        drift_every=settings.drift_every_points,
+        drift_probability=settings.drift_probability,
     )
 
 

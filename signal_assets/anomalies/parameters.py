@@ -16,6 +16,7 @@ POSITIVE: Final = (
     "group_longest",
     "alerts_per_series",
     "alerts_per_group",
+    "drift_every",
     "z_score_threshold",
     "iqr_threshold",
     "mad_threshold",
@@ -77,6 +78,12 @@ class AnomalyParameters:
         A group incident takes in new members for so long.
     alerts_per_series, alerts_per_group : int
         At most so many alerts in 24 hours.
+    drift_reference, drift_recent : int
+        Values of a series that say what it was like, and those that are compared with them.
+    drift_every : int
+        They are compared at every so many values.
+    drift_probability : float
+        A distance that is less probable is a drift.
 
     Raises
     ------
@@ -110,6 +117,10 @@ class AnomalyParameters:
     group_longest: int = HOUR
     alerts_per_series: int = 24
     alerts_per_group: int = 200
+    drift_reference: int = 720
+    drift_recent: int = 180
+    drift_every: int = 30
+    drift_probability: float = 1e-6
 
     def __post_init__(self) -> None:
         if self.features_grid <= 0 or self.metrics_interval <= 0 or self.metrics_interval % self.features_grid:
@@ -131,6 +142,12 @@ class AnomalyParameters:
                 f"novelty_minimum_points must lie in 20…novelty_window ({self.novelty_window}), "
                 f"not {self.novelty_minimum_points}"
             )
+        if not 2 <= self.drift_recent <= self.drift_reference:
+            raise ValueError(
+                f"drift_recent must lie in 2…drift_reference ({self.drift_reference}), not {self.drift_recent}"
+            )
+        if not 0 < self.drift_probability < 1:
+            raise ValueError(f"drift_probability must lie between 0 and 1, not at {self.drift_probability}")
         self._check_alerts()
 
     def _check_alerts(self) -> None:

@@ -122,4 +122,24 @@ INCIDENT_GROUPS: Final = Table(
     time="closed",
 )
 
-TABLES: Final = (METRICS, SCORES, ANOMALIES, INCIDENTS, INCIDENT_GROUPS)
+DRIFTS: Final = Table(
+    name="anomalies.drifts",
+    description="Series whose recent values are distributed differently from those they began with; nobody is alerted.",
+    columns=(
+        Column("id", ColumnType.TEXT, "Hash of series and time"),
+        INSTRUMENT,
+        SERIES,
+        TIME,
+        Column("statistic", ColumnType.REAL, "Greatest distance of the two distributions, D", "0…1"),
+        Column("probability", ColumnType.REAL, "Probability of one so great without drift", "0…1"),
+        Column("median_before", ColumnType.REAL, "Median of the reference; its unit is the series'"),
+        Column("median_after", ColumnType.REAL, "Median of the recent values"),
+        Column("width_before", ColumnType.REAL, "Inter-quartile range of the reference"),
+        Column("width_after", ColumnType.REAL, "Inter-quartile range of the recent values"),
+    ),
+    key=("instrument", "series", "time"),
+    kind="fold",
+    time="time",
+)
+
+TABLES: Final = (METRICS, SCORES, ANOMALIES, INCIDENTS, INCIDENT_GROUPS, DRIFTS)

@@ -52,6 +52,10 @@ def test_every_setting_reaches_the_parameters():
         "group_longest_seconds": 7_200,
         "alerts_per_series": 5,
         "alerts_per_group": 50,
+        "drift_reference_points": 60,
+        "drift_recent_points": 40,
+        "drift_every_points": 5,
+        "drift_probability": 1e-4,
     }
     assert set(changed) == set(AnomalySettings.model_fields) - {"plug_ins"}
     assert anomaly_parameters(AnomalySettings(**changed), grid_milliseconds=500) == AnomalyParameters(
@@ -81,6 +85,10 @@ def test_every_setting_reaches_the_parameters():
         group_longest=2 * HOUR,
         alerts_per_series=5,
         alerts_per_group=50,
+        drift_reference=60,
+        drift_recent=40,
+        drift_every=5,
+        drift_probability=1e-4,
     )
 
 
@@ -91,6 +99,7 @@ def test_every_setting_reaches_the_parameters():
         ({"minimum_points": 101}, r"minimum_points \(101\) must not exceed window \(100\)"),
         ({"novelty_minimum_points": 721}, r"novelty_minimum_points \(721\) must not exceed novelty_window \(720\)"),
         ({"alerting": ["mad"]}, "alerting names 'mad', which raising does not"),
+        ({"drift_recent_points": 721}, r"drift_recent_points \(721\) must not exceed drift_reference_points \(720\)"),
         ({"ema_alpha": 0}, "greater than 0"),
         ({"z_score_threshold": float("nan")}, "z_score_threshold"),
         ({"alert_severity": "BAD"}, "'LOW', 'MEDIUM', 'HIGH' or 'CRITICAL'"),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signal_assets.anomalies.anomaly_machine import REPORTED, AnomalyMachine
+from signal_assets.anomalies.drift import DriftPanel, drift_row
 from signal_assets.anomalies.folds import novelty
 from signal_assets.anomalies.novelty_detector import SOURCE_NAMES, NoveltyDetector
 from signal_assets.anomalies.parameters import AnomalyParameters
@@ -19,7 +20,7 @@ from signal_assets.anomalies.statistical_detectors import (
     ZScore,
 )
 from signal_assets.anomalies.statistical_ensemble import StatisticalEnsemble
-from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS, METRICS, SCORES, TABLES
+from signal_assets.anomalies.tables import ANOMALIES, DRIFTS, INCIDENT_GROUPS, INCIDENTS, METRICS, SCORES, TABLES
 from signal_assets.content_id import content_id
 from signal_assets.event_time import SECOND
 from signal_assets.fixed_point import SCALE
@@ -40,6 +41,10 @@ SMALL = AnomalyParameters(
     cool_down=0,
     group_tolerance=3 * SECOND,
     group_longest=60 * SECOND,
+    drift_reference=20,
+    drift_recent=10,
+    drift_every=4,
+    drift_probability=0.05,
 )
 
 
@@ -192,6 +197,15 @@ def test_every_row_follows_from_the_definitions():
             assert members["sigma"].abs().max() == incident.peak_sigma
             assert set(members["incident_group"]) == {incident.incident_group}
             assert members["alert"].sum() == incident.alerted == (incident.suppressed == "")
+        panel = DriftPanel([name], parameters)
+        drifts = [
+            drift_row(of_series["instrument"].iloc[0], name, row.time, drift)
+            for row in of_series.itertuples()
+            for drift in panel.update(np.array([row.value]))
+        ]
+        found = made["drifts"][made["drifts"]["series"] == name]
+        assert list(found.itertuples(index=False, name=None)) == drifts
+    assert len(made["drifts"]) > 5
     check_groups(made, last_time, parameters)
 
 
@@ -431,6 +445,8 @@ def test_restarts_within_bursts_and_gaps_change_nothing():
     steps = of_seconds(made_market(900, seed=21, missing=0.1))
     expected = run(AnomalyMachine([BTC, ETH], EVERYBODY, [novelty, plugged_in]), steps)
     assert len(expected[INCIDENTS.name]) > 20
+    assert len(expected[INCIDENT_GROUPS.name]) > 5
+    assert len(expected[DRIFTS.name]) > 5
     assert {row[5] for row in expected[ANOMALIES.name]} == set(EVERYBODY.raising)
     found = {name: [] for name in expected}
     machine = AnomalyMachine([BTC, ETH], EVERYBODY, [novelty, plugged_in])

@@ -81,6 +81,12 @@ class AnomalySettings(StrictModel):
     drift_probability: float = Field(
         default=1e-6, gt=0, lt=1, description="a difference that is less probable without drift is a drift"
     )
+    feedback_step: float = Field(
+        default=0.25, gt=0, le=1, description="by how much a label moves a series' threshold, as a logarithm"
+    )
+    feedback_precision: float = Field(default=0.8, gt=0, lt=1, description="share of alarms that shall be true")
+    feedback_low: float = Field(default=0.5, gt=0, le=1, description="least factor of a series' threshold")
+    feedback_high: float = Field(default=3.0, ge=1, le=100, description="greatest factor of a series' threshold")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -25,13 +25,14 @@ import numpy as np
 from signal_assets.anomalies.alerting import Alerting
 from signal_assets.anomalies.detector import UNKNOWN, Detection, Detector, DetectorFactory, Explaining
 from signal_assets.anomalies.drift import DriftPanel, drift_row
+from signal_assets.anomalies.feedback import threshold_factors
 from signal_assets.anomalies.incident_rows import group_row, incident_row, scopes
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.series import MARKET_FEATURES, MarketSeries, series_name
 from signal_assets.anomalies.severity import SEVERITIES, severity_of, tail_probability
 from signal_assets.anomalies.statistical_ensemble import MEMBERS, StatisticalEnsemble, StatisticalPanel
 from signal_assets.anomalies.statistical_steps import Reals
-from signal_assets.anomalies.tables import ANOMALIES, DRIFTS, INCIDENT_GROUPS, INCIDENTS, METRICS, SCORES
+from signal_assets.anomalies.tables import ANOMALIES, DRIFTS, INCIDENT_GROUPS, INCIDENTS, LABELS, METRICS, SCORES
 from signal_assets.content_id import content_id
 from signal_assets.event_time import ceil_to
 from signal_assets.instrument import Instrument
@@ -88,13 +89,15 @@ class AnomalyMachine:
         self._detectors = [[make(parameters) for make in detectors] for _ in self._series]
         self._filing = Alerting(parameters, scopes(instruments, parameters.group_by))
         self._alerting = SEVERITIES[SEVERITIES.index(parameters.alert_severity) :]
+        self._factors: dict[str, float] = {}
         self.failures: dict[str, int] = {}
         """How often each detector raised; not part of the state."""
         self.last_failure: dict[str, str] = {}
         """What it raised last."""
 
     def begin_day(self, start: int, in_force: Mapping[str, Sequence[Any]]) -> None:
-        """Nothing that is learned is in force here."""
+        """Take the thresholds that follow from what people said of earlier alarms."""
+        self._factors = threshold_factors(in_force.get(LABELS.name, ()), self._parameters)
 
     def step(self, time: int, events: Events) -> Rows:
         """Take in the features rows of ``time``; rows of all tables of the stage."""
@@ -161,7 +164,9 @@ class AnomalyMachine:
             return None
         direction = "above" if vote > 0 else "below"
         filed: tuple[Any, ...] = NOT_FILED
-        if severity in self._alerting and detector in self._parameters.alerting:
+        factor = self._factors.get(series, 1.0)
+        alarming = severity_of(sigma / factor, self._parameters.severity_bounds)
+        if alarming in self._alerting and detector in self._parameters.alerting:
             taken = self._filing.take(time, instrument, series, sigma, severity, direction)
             filed = (taken.incident.id, taken.opened, taken.group.id, taken.alert, taken.suppressed)
         return (
@@ -180,6 +185,7 @@ class AnomalyMachine:
             votes,
             json.dumps(reasons),
             *filed,
+            factor,
         )
 
     def _ask(self, detector: Detector, time: int, value: float) -> Detection:

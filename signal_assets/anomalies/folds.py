@@ -16,7 +16,7 @@ from signal_assets.anomalies.novelty_detector import NoveltyDetector
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.plug_ins import PlugIn, detector_plug_ins
 from signal_assets.anomalies.series import FEATURES_COLUMNS
-from signal_assets.anomalies.tables import TABLES
+from signal_assets.anomalies.tables import LABELS, TABLES
 from signal_assets.derivation import Input
 from signal_assets.event_time import MILLISECOND, SECOND
 from signal_assets.fold import Fold
@@ -76,6 +76,10 @@ def anomaly_parameters(settings: AnomalySettings, grid_milliseconds: int = 1_000
         drift_recent=settings.drift_recent_points,
         drift_every=settings.drift_every_points,
         drift_probability=settings.drift_probability,
+        feedback_step=settings.feedback_step,
+        feedback_precision=settings.feedback_precision,
+        feedback_low=settings.feedback_low,
+        feedback_high=settings.feedback_high,
     )
 
 
@@ -108,6 +112,7 @@ def anomalies(parameters: AnomalyParameters, plug_ins: Sequence[PlugIn] = ()) ->
         tables=TABLES,
         inputs=(Input(FEATURES, columns=FEATURES_COLUMNS),),
         machine=lambda instruments: AnomalyMachine(instruments, parameters, detectors),
+        in_force=(LABELS,),
         version=" ".join([repr(parameters), *(plug_in.version for plug_in in plug_ins)]),
     )
 

@@ -17,6 +17,7 @@ POSITIVE: Final = (
     "alerts_per_series",
     "alerts_per_group",
     "drift_every",
+    "feedback_step",
     "z_score_threshold",
     "iqr_threshold",
     "mad_threshold",
@@ -84,6 +85,10 @@ class AnomalyParameters:
         They are compared at every so many values.
     drift_probability : float
         A distance that is less probable is a drift.
+    feedback_step, feedback_precision : float
+        By how much a label moves a series' threshold, as a logarithm, and the share of alarms that shall be true.
+    feedback_low, feedback_high : float
+        Bounds of the factor by which a series' threshold is moved.
 
     Raises
     ------
@@ -121,6 +126,10 @@ class AnomalyParameters:
     drift_recent: int = 180
     drift_every: int = 30
     drift_probability: float = 1e-6
+    feedback_step: float = 0.25
+    feedback_precision: float = 0.8
+    feedback_low: float = 0.5
+    feedback_high: float = 3.0
 
     def __post_init__(self) -> None:
         if self.features_grid <= 0 or self.metrics_interval <= 0 or self.metrics_interval % self.features_grid:
@@ -146,8 +155,14 @@ class AnomalyParameters:
             raise ValueError(
                 f"drift_recent must lie in 2…drift_reference ({self.drift_reference}), not {self.drift_recent}"
             )
-        if not 0 < self.drift_probability < 1:
-            raise ValueError(f"drift_probability must lie between 0 and 1, not at {self.drift_probability}")
+        for name in ("drift_probability", "feedback_precision"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie between 0 and 1, not at {getattr(self, name)}")
+        if not 0 < self.feedback_low <= 1 <= self.feedback_high:
+            raise ValueError(
+                f"feedback_low and feedback_high must lie on either side of 1, not at {self.feedback_low} and "
+                f"{self.feedback_high}"
+            )
         self._check_alerts()
 
     def _check_alerts(self) -> None:

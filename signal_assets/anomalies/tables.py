@@ -69,6 +69,7 @@ ANOMALIES: Final = Table(
         Column("incident_group", ColumnType.TEXT, "Id of the group incident that the incident belongs to"),
         Column("alert", ColumnType.FLAG, "People are told of the incident, now and once"),
         SUPPRESSED,
+        Column("threshold_factor", ColumnType.REAL, "By which what people said has moved the series' threshold"),
     ),
     key=("instrument", "series", "time", "detector"),
     kind="fold",
@@ -141,5 +142,24 @@ DRIFTS: Final = Table(
     kind="fold",
     time="time",
 )
+
+LABELS: Final = Table(
+    name="anomalies.labels",
+    description="What people say of anomalies and incidents; what they say moves the threshold of the series.",
+    columns=(
+        INSTRUMENT,
+        Column("series", ColumnType.TEXT, "Series that the alarm was about"),
+        Column("subject", ColumnType.TEXT, "Id of the incident, or of an anomaly that belongs to none"),
+        Column("verdict", ColumnType.TEXT, "true_alarm or false_alarm"),
+        Column("valid_from", ColumnType.TIME, "In force from this midnight on", "µs UTC"),
+        Column("given_at", ColumnType.TIME, "When it was said, by our clock", "µs UTC"),
+        Column("given_by", ColumnType.TEXT, "Who said it"),
+        Column("note", ColumnType.TEXT, "Why"),
+    ),
+    key=("instrument", "series", "subject", "given_at"),
+    kind="given",
+    time="valid_from",
+)
+"""Written by people, not by runs: so it is none of TABLES, nobody waits for it, and retention leaves it alone."""
 
 TABLES: Final = (METRICS, SCORES, ANOMALIES, INCIDENTS, INCIDENT_GROUPS, DRIFTS)

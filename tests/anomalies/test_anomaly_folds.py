@@ -56,6 +56,10 @@ def test_every_setting_reaches_the_parameters():
         "drift_recent_points": 40,
         "drift_every_points": 5,
         "drift_probability": 1e-4,
+        "feedback_step": 0.1,
+        "feedback_precision": 0.9,
+        "feedback_low": 0.25,
+        "feedback_high": 2.0,
     }
     assert set(changed) == set(AnomalySettings.model_fields) - {"plug_ins"}
     assert anomaly_parameters(AnomalySettings(**changed), grid_milliseconds=500) == AnomalyParameters(
@@ -89,6 +93,10 @@ def test_every_setting_reaches_the_parameters():
         drift_recent=40,
         drift_every=5,
         drift_probability=1e-4,
+        feedback_step=0.1,
+        feedback_precision=0.9,
+        feedback_low=0.25,
+        feedback_high=2.0,
     )
 
 

@@ -81,6 +81,10 @@ class AnomalySettings(StrictModel):
     drift_probability: float = Field(
         default=1e-6, gt=0, lt=1, description="a difference that is less probable without drift is a drift"
     )
+    correlation_window_points: int = Field(
+        default=60, ge=4, le=10_000, description="points before a group incident over which series are correlated"
+    )
+    correlation_least: float = Field(default=0.5, ge=0, le=1, description="correlations nearer to zero are left out")
     feedback_step: float = Field(
         default=0.25, gt=0, le=1, description="by how much a label moves a series' threshold, as a logarithm"
     )

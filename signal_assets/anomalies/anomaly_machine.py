@@ -27,6 +27,7 @@ from signal_assets.anomalies.detector import UNKNOWN, Detection, Detector, Detec
 from signal_assets.anomalies.drift import DriftPanel, drift_row
 from signal_assets.anomalies.feedback import threshold_factors
 from signal_assets.anomalies.incident_rows import group_row, incident_row, scopes
+from signal_assets.anomalies.moved_together import NewestPoints
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.series import MARKET_FEATURES, MarketSeries, series_name
 from signal_assets.anomalies.severity import SEVERITIES, severity_of, tail_probability
@@ -86,6 +87,12 @@ class AnomalyMachine:
         self._first = {key: i * PER_INSTRUMENT for i, key in enumerate(self._market)}
         self._panel = StatisticalPanel(len(self._series), parameters)
         self._drift = DriftPanel([series for _, series in self._series], parameters)
+        self._points = NewestPoints(
+            len(self._series),
+            window=parameters.correlation_window,
+            minimum=parameters.correlation_window // 2,
+            least=parameters.correlation_least,
+        )
         self._detectors = [[make(parameters) for make in detectors] for _ in self._series]
         self._filing = Alerting(parameters, scopes(instruments, parameters.group_by))
         self._alerting = SEVERITIES[SEVERITIES.index(parameters.alert_severity) :]
@@ -128,6 +135,7 @@ class AnomalyMachine:
 
     def _judge(self, time: int, values: Reals, rows: dict[str, list[Row]]) -> None:
         """Rows of one point of the metrics grid; series without a value have none."""
+        self._points.push(values)
         judgements = self._panel.update(values)
         voted = judgements[:, 4, 3].tolist() if ENSEMBLE in self._parameters.raising else [0.0] * len(self._series)
         metrics: list[Row] = []
@@ -168,6 +176,8 @@ class AnomalyMachine:
         alarming = severity_of(sigma / factor, self._parameters.severity_bounds)
         if alarming in self._alerting and detector in self._parameters.alerting:
             taken = self._filing.take(time, instrument, series, sigma, severity, direction)
+            if taken.opened_group:
+                taken.group.moved_together = self._moved_together(instrument, series)
             filed = (taken.incident.id, taken.opened, taken.group.id, taken.alert, taken.suppressed)
         return (
             content_id(series, time, detector),
@@ -187,6 +197,14 @@ class AnomalyMachine:
             *filed,
             factor,
         )
+
+    def _moved_together(self, instrument: str, series: str) -> str:
+        """Correlations of a series with the others of its instrument and with its like of other instruments, JSON."""
+        own = range(self._first[instrument], self._first[instrument] + PER_INSTRUMENT)
+        leading = next(number for number in own if self._series[number][1] == series)
+        alike = range(leading % PER_INSTRUMENT, len(self._series), PER_INSTRUMENT)
+        found = self._points.correlated(leading, sorted({*own, *alike} - {leading}))
+        return json.dumps({self._series[number][1]: correlation for number, correlation in found.items()})
 
     def _ask(self, detector: Detector, time: int, value: float) -> Detection:
         try:
@@ -218,6 +236,7 @@ class AnomalyMachine:
                 | {detector.name: detector.state() for detector in self._detectors[number]}
                 for number, (_, name) in enumerate(self._series)
             },
+            "points": {name: self._points.state(number) for number, (_, name) in enumerate(self._series)},
             "drift": {name: self._drift.state(number) for number, (_, name) in enumerate(self._series)},
             "alerting": self._filing.state(),
         }
@@ -231,6 +250,8 @@ class AnomalyMachine:
             known = state["series"].get(name, {})
             if ENSEMBLE in known:
                 self._panel.restore(number, known[ENSEMBLE])
+            if name in state["points"]:
+                self._points.restore(number, state["points"][name])
             if name in state["drift"]:
                 self._drift.restore(number, state["drift"][name])
             for detector in self._detectors[number]:

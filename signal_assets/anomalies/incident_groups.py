@@ -46,7 +46,7 @@ class IncidentGroup:
     suppressed : str
         Why they were not, as of its last anomaly; empty if they were.
     moved_together : str
-        What else moved, JSON; given when it opens.
+        What else moved before, JSON; set by who knows when it opens.
     """
 
     id: str

@@ -63,6 +63,7 @@ def group_row(group: IncidentGroup, closed: int) -> tuple[Any, ...]:
         group.peak_sigma,
         group.severity,
         json.dumps(group.members),
+        group.moved_together,
         group.alerted,
         group.suppressed,
     )

@@ -85,6 +85,10 @@ class AnomalyParameters:
         They are compared at every so many values.
     drift_probability : float
         A distance that is less probable is a drift.
+    correlation_window : int
+        Points before a group incident over which series are correlated; half of them both must have.
+    correlation_least : float
+        Correlations nearer to zero are not reported.
     feedback_step, feedback_precision : float
         By how much a label moves a series' threshold, as a logarithm, and the share of alarms that shall be true.
     feedback_low, feedback_high : float
@@ -126,6 +130,8 @@ class AnomalyParameters:
     drift_recent: int = 180
     drift_every: int = 30
     drift_probability: float = 1e-6
+    correlation_window: int = 60
+    correlation_least: float = 0.5
     feedback_step: float = 0.25
     feedback_precision: float = 0.8
     feedback_low: float = 0.5
@@ -151,6 +157,10 @@ class AnomalyParameters:
                 f"novelty_minimum_points must lie in 20…novelty_window ({self.novelty_window}), "
                 f"not {self.novelty_minimum_points}"
             )
+        self._check_context()
+        self._check_alerts()
+
+    def _check_context(self) -> None:
         if not 2 <= self.drift_recent <= self.drift_reference:
             raise ValueError(
                 f"drift_recent must lie in 2…drift_reference ({self.drift_reference}), not {self.drift_recent}"
@@ -158,12 +168,16 @@ class AnomalyParameters:
         for name in ("drift_probability", "feedback_precision"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, not at {getattr(self, name)}")
+        if self.correlation_window < 4 or not 0 <= self.correlation_least <= 1:
+            raise ValueError(
+                f"correlation_window ({self.correlation_window}) must be 4 or more, correlation_least "
+                f"({self.correlation_least}) in 0…1"
+            )
         if not 0 < self.feedback_low <= 1 <= self.feedback_high:
             raise ValueError(
                 f"feedback_low and feedback_high must lie on either side of 1, not at {self.feedback_low} and "
                 f"{self.feedback_high}"
             )
-        self._check_alerts()
 
     def _check_alerts(self) -> None:
         for name in NOT_NEGATIVE:

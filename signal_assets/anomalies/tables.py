@@ -115,6 +115,12 @@ INCIDENT_GROUPS: Final = Table(
         Column("peak_sigma", ColumnType.REAL, "Greatest distance in it", "σ"),
         Column("severity", ColumnType.TEXT, "Greatest severity in it"),
         Column("members", ColumnType.TEXT, "Greatest distance of every series, in order of joining, JSON", "σ"),
+        Column(
+            "moved_together",
+            ColumnType.TEXT,
+            "Rank correlation with the first series over the points before (10 minutes by default), JSON",
+            "-1…1",
+        ),
         ALERTED,
         SUPPRESSED,
     ),

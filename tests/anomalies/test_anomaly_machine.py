@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from signal_assets.anomalies.anomaly_machine import REPORTED, AnomalyMachine
 from signal_assets.anomalies.drift import DriftPanel, drift_row
@@ -41,6 +42,8 @@ SMALL = AnomalyParameters(
     cool_down=0,
     group_tolerance=3 * SECOND,
     group_longest=60 * SECOND,
+    correlation_window=20,
+    correlation_least=0.2,
     drift_reference=20,
     drift_recent=10,
     drift_every=4,
@@ -214,6 +217,7 @@ def check_groups(made, last_time, parameters):
     anomalies, incidents = made["anomalies"], made["incidents"]
     groups = made["incident_groups"].set_index("id")
     assert groups["incidents"].max() > 1
+    assert (groups["moved_together"] != "{}").sum() > 5
     told = anomalies[anomalies["alert"]]
     assert told["incident_group"].is_unique
     for name, members in anomalies[anomalies["incident"] != ""].groupby("incident_group", sort=False):
@@ -232,9 +236,28 @@ def check_groups(made, last_time, parameters):
         peaks = members["sigma"].abs().groupby(members["series"], sort=False).max()
         assert json.loads(group["members"]) == peaks.to_dict()
         assert group["peak_sigma"] == peaks.max()
+        assert json.loads(group["moved_together"]) == correlations(made["metrics"], group, parameters)
         own = incidents[incidents["incident_group"] == name]
         assert own["alerted"].sum() == group["alerted"] == 1
         assert group["closed"] >= own["closed"].max()
+
+
+def correlations(metrics, group, parameters):
+    """Spearman's rho of the first series with its instrument's others and its like, by scipy."""
+    until = metrics[metrics["time"] <= group["opened"]].pivot(index="time", columns="series", values="value")
+    newest = until.iloc[-parameters.correlation_window :]
+    first = group["first_series"]
+    found = {}
+    for name in newest.columns:
+        both = newest[[first, name]].dropna() if name != first else ()
+        alike = (
+            name.rpartition(".")[2] == first.rpartition(".")[2] or name.rpartition(".")[0] == first.rpartition(".")[0]
+        )
+        if alike and len(both) >= parameters.correlation_window // 2 and (both.nunique() > 1).all():
+            rho = stats.spearmanr(both[first], both[name]).statistic
+            if abs(rho) >= parameters.correlation_least:
+                found[name] = pytest.approx(rho, abs=1e-4)
+    return found
 
 
 def test_novelty_says_in_the_machine_what_it_says_alone():

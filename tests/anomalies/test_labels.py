@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from resources.duck_lake import DuckLake
 from resources.lake import LakeError, Progress
 from resources.memory_lake import MemoryLake
 from resources.settings import Addresses
@@ -17,7 +18,7 @@ from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.tables import ANOMALIES, LABELS, TABLES
 from signal_assets.derivation import asset_name
 from signal_assets.event_time import DAY, HOUR, MINUTE, SECOND
-from signal_assets.fold import forward_fold, recompute_day_fold
+from signal_assets.fold import forward_fold, recompute_day_fold, versions_in_force
 from signal_assets.market.tables import FEATURES
 from tests.anomalies.features_rows import BTC, ETH, features_row
 from tests.lake_rows import frame_of, lake_of
@@ -106,6 +107,33 @@ def test_the_command_says_what_follows(lake, monkeypatch, tmp_path):
     # exp(0.25 x 0.8) after one false alarm.
     assert result.stdout == f"{SPREAD}: false_alarm; threshold x 1.221 from 2124-10-04T00:00:00Z on\n"
     assert result.exit_code == 0
+
+
+@pytest.mark.slow
+def test_a_lake_on_disk_keeps_them_and_nobody_waits_for_them(addresses):
+    duck = DuckLake(addresses)
+    try:
+        duck.ensure([ANOMALIES, LABELS])
+        with duck.transaction(asset=asset_name(ANOMALIES), run_id="test") as unit:
+            unit.append(
+                ANOMALIES, ANOMALIES.conform(frame_of(ANOMALIES, [anomaly("one", SPREAD, 10, "first", "both")]))
+            )
+        give_label(duck, GROUPS, "both", "false_alarm", now=NOW, given_by="ann", note="maintenance")
+        give_label(duck, GROUPS, "one", "true_alarm", now=NOW + DAY)
+        told = [
+            versions_in_force(duck, [LABELS], "crypto", (BTC, ETH), MIDNIGHT + day * DAY, MIDNIGHT - 9 * DAY)
+            for day in (0, 1, 2)
+        ]
+    finally:
+        duck.close()
+    assert [[label.verdict for label in versions[LABELS.name]] for versions in told] == [
+        [],
+        ["false_alarm"],
+        ["false_alarm", "true_alarm"],
+    ]
+    first = told[1][LABELS.name][0]
+    assert (first.series, first.subject, first.given_by, first.note) == (SPREAD, "first", "ann", "maintenance")
+    assert (first.given_at, first.valid_from) == (NOW, MIDNIGHT + DAY)
 
 
 # Three days of forty minutes each, a point every 3 s, with jumps of the volume.

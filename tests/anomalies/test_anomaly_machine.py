@@ -242,6 +242,16 @@ def check_groups(made, last_time, parameters):
         assert group["closed"] >= own["closed"].max()
 
 
+def test_a_group_of_instruments_may_be_told_of_as_one():
+    parameters = replace(SMALL, group_by="group", alerting=("ensemble",))
+    made = frames(run(AnomalyMachine([BTC, ETH], parameters), of_seconds(made_market(1_200, seed=11))))
+    groups = made["incident_groups"]
+    assert set(groups["instrument"]) == {"*.crypto"}  # what the group's runs write, beside its instruments
+    loud = made["anomalies"][made["anomalies"]["incident"] != ""]
+    assert loud.groupby("incident_group")["instrument"].nunique().max() == 2
+    assert loud[loud["alert"]]["incident_group"].is_unique
+
+
 def correlations(metrics, group, parameters):
     """Spearman's rho of the first series with its instrument's others and its like, by scipy."""
     until = metrics[metrics["time"] <= group["opened"]].pivot(index="time", columns="series", values="value")

@@ -28,7 +28,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from signal_assets.anomalies.drift_steps import REFERENCE_AT, SEEN, Reals, drift_steps_across, recent_values
+from signal_assets.anomalies.drift_steps import (
+    REFERENCE_AT,
+    SEEN,
+    Reals,
+    complete_reference,
+    drift_steps_across,
+    recent_values,
+)
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.content_id import content_id
 
@@ -89,8 +96,9 @@ class DriftPanel:
         self._size = parameters.drift_reference
         self._every = parameters.drift_every
         self._probability = parameters.drift_probability
-        width = REFERENCE_AT + parameters.drift_reference + parameters.drift_recent
-        self._memories = np.zeros((len(names), width))
+        self._begin = REFERENCE_AT + 2 * parameters.drift_reference
+        self._room = parameters.drift_recent
+        self._memories = np.zeros((len(names), self._begin + self._room))
         self._phases = np.array([int(content_id(name)[:8], 16) % self._every for name in names], dtype=np.int64)
 
     def update(self, values: Reals) -> list[Drift]:
@@ -112,6 +120,8 @@ class DriftPanel:
         self._memories[number] = 0
         self._memories[number, SEEN] = len(values)
         self._memories[number, REFERENCE_AT : REFERENCE_AT + len(values)] = values
+        if len(values) == self._size:
+            complete_reference(self._memories[number], self._size)
 
     def state(self, number: int) -> dict[str, Any]:
         """All it remembers of the series of that number."""
@@ -122,12 +132,11 @@ class DriftPanel:
 
     def restore(self, number: int, state: Mapping[str, Any]) -> None:
         """Go on with the series of that number from there; samples of other sizes begin anew."""
-        values, room = state["values"], self._memories.shape[1] - REFERENCE_AT - self._size
-        seen = int(state["seen"])
-        if len(values) != min(seen, self._size + room):
+        values, seen = state["values"], int(state["seen"])
+        if len(values) != min(seen, self._size + self._room):
             return
         self._refill(number, values[: self._size])
         self._memories[number, SEEN] = seen
         recent = values[self._size :]
-        places = (seen - self._size - len(recent) + np.arange(len(recent))) % room
-        self._memories[number, REFERENCE_AT + self._size + places] = recent
+        places = (seen - self._size - len(recent) + np.arange(len(recent))) % self._room
+        self._memories[number, self._begin + places] = recent

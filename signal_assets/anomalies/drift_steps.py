@@ -3,8 +3,9 @@
 Belongs here: everything numba compiles for it, in one file, as its cache does not notice a change of a function that
 stands in another; and the layout of what it remembers. Does not belong here: what it is, and why (``drift``).
 
-The **memory** of a series is an array of float64: how many values were seen since its reference began, the reference in
-order of arrival, the recent values, of which the oldest has the place of the next one.
+The **memory** of a series is an array of float64: how many values were seen since its reference began, how many the
+reference is worth, the reference in order of arrival and, once it is complete, ascending; the recent values, of which
+the oldest has the place of the next one.
 """
 
 import math
@@ -18,7 +19,8 @@ from signal_assets.compiled import compiled
 Reals = NDArray[np.float64]
 
 SEEN: Final = 0
-REFERENCE_AT: Final = 1
+WORTH: Final = 1
+REFERENCE_AT: Final = 2
 LEAST_INDEPENDENT: Final = 1e-3
 """Least share of values that count as independent of the one before."""
 
@@ -83,25 +85,37 @@ def independent_values(arrived: Reals, ordered: Reals) -> float:
     return count * max((1 - correlation) / (1 + correlation), LEAST_INDEPENDENT)
 
 
-@compiled(takes="own reals, own reals", returns="real, real")
-def compare(reference: Reals, recent: Reals) -> tuple[float, float]:
-    """D of two samples in order of arrival, and its probability if nothing had changed (compiled)."""
-    first, second = np.sort(reference), np.sort(recent)
-    gap = largest_gap(first, second)
-    one, two = independent_values(reference, first), independent_values(recent, second)
-    return gap, kolmogorov_tail(math.sqrt(one * two / (one + two)) * gap)
-
-
 @compiled(takes="own reals, integer", returns="own reals")
 def recent_values(memory: Reals, size: int) -> Reals:
     """The recent values in order of arrival (compiled); ``size`` is that of the reference."""
-    room = memory.size - REFERENCE_AT - size
+    begin = REFERENCE_AT + 2 * size
+    room = memory.size - begin
     count = int(memory[SEEN]) - size
     kept = max(min(count, room), 0)
     values = np.empty(kept, np.float64)
     for i in range(kept):
-        values[i] = memory[REFERENCE_AT + size + (count - kept + i) % room]
+        values[i] = memory[begin + (count - kept + i) % room]
     return values
+
+
+@compiled(takes="own reals, integer", returns="real")
+def complete_reference(memory: Reals, size: int) -> float:
+    """Once the reference is there: order it, and see what it is worth (compiled)."""
+    reference = memory[REFERENCE_AT : REFERENCE_AT + size]
+    ordered = np.sort(reference)
+    memory[REFERENCE_AT + size : REFERENCE_AT + 2 * size] = ordered
+    memory[WORTH] = independent_values(reference, ordered)
+    return float(memory[WORTH])
+
+
+@compiled(takes="own reals, integer", returns="real, real")
+def compare(memory: Reals, size: int) -> tuple[float, float]:
+    """D of reference and recent values, and its probability if nothing had changed (compiled)."""
+    recent = recent_values(memory, size)
+    ordered = np.sort(recent)
+    gap = largest_gap(memory[REFERENCE_AT + size : REFERENCE_AT + 2 * size], ordered)
+    one, two = memory[WORTH], independent_values(recent, ordered)
+    return gap, kolmogorov_tail(math.sqrt(one * two / (one + two)) * gap)
 
 
 @compiled(takes="own reals, integer, integer, integer, real", returns="real, real")
@@ -117,15 +131,18 @@ def drift_step(memory: Reals, size: int, every: int, phase: int, value: float) -
     """
     if not math.isfinite(value):
         return math.nan, math.nan
-    room = memory.size - REFERENCE_AT - size
+    begin = REFERENCE_AT + 2 * size
+    room = memory.size - begin
     seen = int(memory[SEEN])
     memory[SEEN] = seen + 1
-    place = seen if seen < size else size + (seen - size) % room
-    memory[REFERENCE_AT + place] = value + 0.0  # -0.0 becomes 0.0
+    place = REFERENCE_AT + seen if seen < size else begin + (seen - size) % room
+    memory[place] = value + 0.0  # -0.0 becomes 0.0
+    if seen + 1 == size:
+        complete_reference(memory, size)
     beyond = seen + 1 - size - room
     if beyond < 0 or beyond % every != phase:
         return math.nan, math.nan
-    return compare(memory[REFERENCE_AT : REFERENCE_AT + size].copy(), recent_values(memory, size))
+    return compare(memory, size)
 
 
 @compiled(takes="own real rows, integer, integer, own integers, reals", returns="own real rows")

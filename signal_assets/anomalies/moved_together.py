@@ -19,29 +19,41 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from signal_assets.compiled import compiled
+
 Reals = NDArray[np.float64]
 
 
-def rank_correlation(first: Reals, second: Reals) -> float:
-    """Spearman's ρ of two samples of one length, no NaN among them; NaN if one of them is constant.
+@compiled(takes="reals, reals, integer", returns="real")
+def rank_correlation(first: Reals, second: Reals, minimum: int) -> float:
+    """Spearman's ρ of two samples of one length (compiled); NaN: too few pairs of numbers, or one of them is constant.
 
     Examples
     --------
-    >>> rank_correlation(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 10.0, 5.0, 20.0]))
+    >>> rank_correlation(np.array([1.0, 2.0, np.nan, 3.0, 4.0]), np.array([1.0, 10.0, 9.0, 5.0, 20.0]), 4)
     0.8
     """
-    one, two = _doubled_ranks(first), _doubled_ranks(second)
-    together, squares, others = int((one * two).sum()), int((one * one).sum()), int((two * two).sum())
+    known = np.isfinite(first) & np.isfinite(second)
+    one, two = first[known], second[known]
+    count = one.size
+    if count < minimum:
+        return math.nan
+    ordered, others_ordered = np.sort(one), np.sort(two)
+    together = squares = others = 0
+    for i in range(count):
+        # Twice the deviation of the mean rank from the mean of all ranks.
+        a = np.searchsorted(ordered, one[i], side="left") + np.searchsorted(ordered, one[i], side="right") - count
+        b = (
+            np.searchsorted(others_ordered, two[i], side="left")
+            + np.searchsorted(others_ordered, two[i], side="right")
+            - count
+        )
+        together += a * b
+        squares += a * a
+        others += b * b
     if squares == 0 or others == 0:
         return math.nan
-    return together / math.sqrt(squares * others)
-
-
-def _doubled_ranks(sample: Reals) -> NDArray[np.int64]:
-    """Twice the deviation of each value's mean rank from the mean of all ranks."""
-    ordered = np.sort(sample)
-    low, high = np.searchsorted(ordered, sample, "left"), np.searchsorted(ordered, sample, "right")
-    return (low + high - len(sample)).astype(np.int64)
+    return together / math.sqrt(float(squares) * float(others))
 
 
 class NewestPoints:
@@ -83,15 +95,11 @@ class NewestPoints:
 
         Rounded to four digits.
         """
-        chosen = self._values[:, [leading, *others]]
-        known = np.isfinite(chosen)
         found = []
-        for place, number in enumerate(others, start=1):
-            both = known[:, 0] & known[:, place]
-            if int(both.sum()) >= self._minimum:
-                correlation = rank_correlation(chosen[both, 0], chosen[both, place])
-                if abs(correlation) >= self._least:
-                    found.append((number, round(correlation, 4)))
+        for number in others:
+            correlation = rank_correlation(self._values[:, leading], self._values[:, number], self._minimum)
+            if abs(correlation) >= self._least:
+                found.append((number, round(correlation, 4)))
         return dict(sorted(found, key=lambda item: (-abs(item[1]), item[0])))
 
     def state(self, number: int) -> Reals:

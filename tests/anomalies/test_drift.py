@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from signal_assets.anomalies.drift import DriftPanel
-from signal_assets.anomalies.drift_steps import compare, independent_values, kolmogorov_tail, largest_gap
+from signal_assets.anomalies.drift_steps import (
+    compare,
+    complete_reference,
+    independent_values,
+    kolmogorov_tail,
+    largest_gap,
+)
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.machine import decode_state, encode_state
 
@@ -40,7 +46,9 @@ def test_independent_samples_have_scipys_probability():
     # Alternating values are worth all of them (ρ < 0), so nothing is taken off.
     reference = np.array([0.0, 9.0, 1.0, 8.0, 2.0, 7.0, 3.0, 6.0, 4.0, 5.0] * 3)
     recent = np.array([6.0, 15.0, 7.0, 14.0, 8.0, 13.0, 9.0, 12.0, 10.0, 11.0])
-    gap, probability = compare(reference, recent)
+    memory = np.concatenate(([40.0, 0.0], reference, np.zeros(30), recent))
+    assert complete_reference(memory, 30) == 30
+    gap, probability = compare(memory, 30)
     assert gap == pytest.approx(0.6)  # below 6 lie 18 of 30, and none of the recent ones
     assert probability == pytest.approx(special.kolmogorov(0.6 * np.sqrt(30 * 10 / 40)), rel=1e-12)
 

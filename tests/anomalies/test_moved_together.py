@@ -13,7 +13,7 @@ from signal_assets.anomalies.parameters import AnomalyParameters
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=3, max_size=40))
 def test_the_correlation_is_scipys(pairs):
     first, second = np.array(pairs, dtype=np.float64).T
-    found = rank_correlation(first, second)
+    found = rank_correlation(first, second, 3)
     if len(set(first)) == 1 or len(set(second)) == 1:
         assert math.isnan(found)
     else:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from cli import backfill, config, demo, doctor, env, live, replay, simulate, sql, up, worker
+from cli import backfill, config, demo, doctor, env, label, live, replay, simulate, sql, up, worker
 
 OUR_PACKAGES: Final = frozenset({"cli", "resources", "services", "signal_assets", "jobs", "sensors"})
 INTERRUPTED: Final = 130
@@ -74,6 +74,7 @@ app.command()(simulate.simulate)
 app.command()(sql.sql)
 app.command()(backfill.backfill)
 app.command()(worker.worker)
+app.command()(label.label)
 app.command()(doctor.doctor)
 app.add_typer(config.app, name="config")
 

@@ -47,15 +47,61 @@ class AnomalySettings(StrictModel):
     alert_severity: Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"] = Field(
         default="MEDIUM", description="from here on people are told"
     )
-    cool_down_seconds: int = Field(
+    pending_seconds: int = Field(
+        default=0, ge=0, le=86_400, description="people are told of an incident that has lasted so long"
+    )
+    keep_firing_seconds: int = Field(
         default=300, ge=1, le=86_400, description="a series quiet for so long has its incident closed"
     )
+    cool_down_seconds: int = Field(
+        default=300, ge=0, le=86_400, description="least distance of two alerts of one series"
+    )
+    group_by: Literal["instrument", "group"] = Field(
+        default="instrument", description="what incidents are grouped over; people are told once of each group incident"
+    )
+    group_tolerance_seconds: int = Field(
+        default=30, ge=0, le=86_400, description="opened so soon after another was over, an incident belongs to it"
+    )
+    group_longest_seconds: int = Field(
+        default=3_600, ge=1, le=86_400, description="a group incident takes in further incidents for so long"
+    )
+    alerts_per_series: int = Field(default=24, ge=1, le=10_000, description="at most so many alerts in 24 hours")
+    alerts_per_group: int = Field(
+        default=200, ge=1, le=100_000, description="at most so many alerts of a group of instruments in 24 hours"
+    )
+    drift_reference_points: int = Field(
+        default=720, ge=2, le=20_000, description="points that say what a series was like"
+    )
+    drift_recent_points: int = Field(
+        default=180, ge=2, le=20_000, description="newest points, compared with them; at most as many"
+    )
+    drift_every_points: int = Field(
+        default=30, ge=1, le=10_000, description="they are compared at every so many points"
+    )
+    drift_probability: float = Field(
+        default=1e-6, gt=0, lt=1, description="a difference that is less probable without drift is a drift"
+    )
+    correlation_window_points: int = Field(
+        default=60, ge=4, le=10_000, description="points before a group incident over which series are correlated"
+    )
+    correlation_least: float = Field(default=0.5, ge=0, le=1, description="correlations nearer to zero are left out")
+    feedback_step: float = Field(
+        default=0.25, gt=0, le=1, description="by how much a label moves a series' threshold, as a logarithm"
+    )
+    feedback_precision: float = Field(default=0.8, gt=0, lt=1, description="share of alarms that shall be true")
+    feedback_low: float = Field(default=0.5, gt=0, le=1, description="least factor of a series' threshold")
+    feedback_high: float = Field(default=3.0, ge=1, le=100, description="greatest factor of a series' threshold")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         bounds = (self.severity_low, self.severity_medium, self.severity_high, self.severity_critical)
         if not all(low < high for low, high in pairwise(bounds)):
             raise ValueError("severity_low, severity_medium, severity_high and severity_critical must ascend")
+        if self.drift_recent_points > self.drift_reference_points:
+            raise ValueError(
+                f"drift_recent_points ({self.drift_recent_points}) must not exceed drift_reference_points "
+                f"({self.drift_reference_points})"
+            )
         if self.minimum_points > self.window:
             raise ValueError(f"minimum_points ({self.minimum_points}) must not exceed window ({self.window})")
         if self.novelty_minimum_points > self.novelty_window:

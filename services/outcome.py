@@ -6,7 +6,7 @@ Belongs here: counting over the lake what stages from anomalies on have written.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,8 +14,9 @@ import pandas as pd
 
 from resources.lake import Lake
 from resources.settings import Settings
+from signal_assets.anomalies.alerting import REASONS
 from signal_assets.anomalies.severity import SEVERITIES
-from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS
+from signal_assets.anomalies.tables import ANOMALIES, INCIDENT_GROUPS, INCIDENTS
 from signal_assets.anomalies.tables import METRICS as SERIES
 from signal_assets.anomalies.truth_score import TruthScore, alert_delays, score_alerts
 from signal_assets.derivation import asset_name
@@ -56,8 +57,12 @@ class AnomalyOutcome:
         Rows; an incident is written when it has closed.
     alerts : mapping of str to int
         Alerts by severity, worst first.
+    groups : int
+        Group incidents that have closed.
+    suppressed : mapping of str to int
+        Closed incidents that people were not told of, by reason.
     score : TruthScore or None
-        None where the truth is not known.
+        Of the incidents that opened, told of or not; None where the truth is not known.
     kinds : sequence of KindFound
         The planted anomalies by kind.
     """
@@ -65,6 +70,8 @@ class AnomalyOutcome:
     anomalies: int
     incidents: int
     alerts: Mapping[str, int]
+    groups: int = 0
+    suppressed: Mapping[str, int] = field(default_factory=dict)
     score: TruthScore | None = None
     kinds: Sequence[KindFound] = ()
 
@@ -135,30 +142,39 @@ class ThresholdChange:
 def anomaly_outcome(
     lake: Lake, settings: Settings, planted: Sequence[Mapping[str, Any]] | None = None
 ) -> AnomalyOutcome:
-    """Count anomalies, and hold the alerts against what was planted.
+    """Count anomalies, and hold the incidents that opened against what was planted.
 
-    An alert hits up to one point of the metrics grid after an anomaly's end, since sums over an interval are known at
-    its end. Planted anomalies that saw no point of their instrument are not counted: nobody looked.
+    Incidents, not alerts: of one that opens while people know of another nobody is told, but it was found. It hits up
+    to one point of the metrics grid after a planted anomaly's end, since sums over an interval are known at its end.
+    Planted anomalies that saw no point of their instrument are not counted: nobody looked.
 
     Parameters
     ----------
     planted : sequence of mappings, optional
         ``instrument``, ``kind``, ``start`` and ``end`` (µs UTC), as in the simulated venue's truth.
     """
-    rows = lake.read(ANOMALIES, columns=["instrument", "time", "severity", "alert"])
+    rows = lake.read(ANOMALIES, columns=["instrument", "time", "severity", "opened", "alert"])
     told = rows.loc[rows["alert"].astype(bool), "severity"].value_counts()
     alerts = {name: int(told[name]) for name in reversed(SEVERITIES) if name in told}
-    incidents = len(lake.read(INCIDENTS, columns=["instrument"]))
+    incidents = lake.read(INCIDENTS, columns=["suppressed"])["suppressed"]
+    counted = AnomalyOutcome(
+        anomalies=len(rows),
+        incidents=len(incidents),
+        alerts=alerts,
+        groups=len(lake.read(INCIDENT_GROUPS, columns=["instrument"])),
+        suppressed={reason: count for reason in REASONS if (count := int((incidents == reason).sum()))},
+    )
     if planted is None:
-        return AnomalyOutcome(len(rows), incidents, alerts)
+        return counted
     tolerance = settings.anomalies.metrics_interval_seconds * SECOND
     truth = _seen(lake, pd.DataFrame(planted, columns=["instrument", "kind", "start", "end"]), tolerance)
-    delays = alert_delays(truth, rows[rows["alert"].astype(bool)], tolerance)
+    opened = rows[rows["opened"].astype(bool)].assign(alert=True)
+    delays = alert_delays(truth, opened, tolerance)
     kinds = [
         KindFound(str(kind), len(own), int(own.notna().sum()), float(own.median()))
         for kind, own in delays.groupby(truth["kind"])
     ]
-    return AnomalyOutcome(len(rows), incidents, alerts, score_alerts(truth, rows, tolerance), kinds)
+    return replace(counted, score=score_alerts(truth, opened, tolerance), kinds=kinds)
 
 
 def _seen(lake: Lake, planted: pd.DataFrame, tolerance: int) -> pd.DataFrame:

@@ -148,8 +148,9 @@ def _sections(report: Report) -> list[_Section]:
         _Section(
             "anomalies",
             "Anomalies",
-            "The most eventful series in the band they were expected in. An alert opens an incident and is the one of "
-            "a burst that people are told of; it is right when it falls into something that was planted.",
+            "The most eventful series in the band they were expected in. A burst of anomalies of a series is an "
+            "incident; of incidents that happen together people are told once, by one alert. An incident is right "
+            "when it opens within something that was planted.",
             _tables(truth_table(summary.anomalies), alert_table(summary.anomalies)) + _pictures(pictures.anomalies),
         ),
         _Section(

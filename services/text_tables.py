@@ -164,9 +164,13 @@ def level_score_table(scores: Sequence[LevelScore]) -> TextTable:
 
 
 def alert_table(outcome: AnomalyOutcome) -> TextTable:
-    """What people were told of, by severity."""
-    title = f"Alerts ({outcome.anomalies:,} anomalies, {outcome.incidents:,} closed incidents)"
+    """What people were told of, by severity, and what they were not told of."""
+    title = (
+        f"Alerts ({outcome.anomalies:,} anomalies, {outcome.incidents:,} closed incidents "
+        f"in {outcome.groups:,} group incidents)"
+    )
     rows = [(severity, f"{count:,}") for severity, count in outcome.alerts.items()]
+    rows += [(f"not told: {reason}", f"{count:,}") for reason, count in outcome.suppressed.items()]
     return TextTable(title, ("severity", "#alerts"), rows)
 
 
@@ -176,7 +180,8 @@ def truth_table(outcome: AnomalyOutcome) -> TextTable:
     if score is None:
         return TextTable("", (), ())
     title = (
-        f"Alerts against planted anomalies: recall {number(score.recall, '.0%')} ({score.found} of {score.planted}), "
+        f"Incidents against planted anomalies: recall {number(score.recall, '.0%')} "
+        f"({score.found} of {score.planted}), "
         f"precision {number(score.precision, '.1%')} ({score.right} of {score.alerts}), "
         f"median delay {number(score.median_delay, '.1f')} s"
     )

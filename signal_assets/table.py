@@ -41,7 +41,7 @@ class ColumnType(Enum):
         return self in (ColumnType.PRICE, ColumnType.QUANTITY, ColumnType.PRICES, ColumnType.QUANTITIES)
 
 
-TableKind = Literal["raw", "window", "fold", "resolved", "as-of", "emitted", "platform"]
+TableKind = Literal["raw", "window", "fold", "resolved", "as-of", "given", "emitted", "platform"]
 
 DAY_COLUMN: Final = "day"
 """Name of the DATE column that every market-time table is partitioned by; derived from the table's time column."""

@@ -22,14 +22,18 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from signal_assets.anomalies.alerting import Alerting
 from signal_assets.anomalies.detector import UNKNOWN, Detection, Detector, DetectorFactory, Explaining
-from signal_assets.anomalies.incidents import Incidents
+from signal_assets.anomalies.drift import DriftPanel, drift_row
+from signal_assets.anomalies.feedback import threshold_factors
+from signal_assets.anomalies.incident_rows import group_row, incident_row, scopes
+from signal_assets.anomalies.moved_together import NewestPoints
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.series import MARKET_FEATURES, MarketSeries, series_name
 from signal_assets.anomalies.severity import SEVERITIES, severity_of, tail_probability
 from signal_assets.anomalies.statistical_ensemble import MEMBERS, StatisticalEnsemble, StatisticalPanel
 from signal_assets.anomalies.statistical_steps import Reals
-from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS, METRICS, SCORES
+from signal_assets.anomalies.tables import ANOMALIES, DRIFTS, INCIDENT_GROUPS, INCIDENTS, LABELS, METRICS, SCORES
 from signal_assets.content_id import content_id
 from signal_assets.event_time import ceil_to
 from signal_assets.instrument import Instrument
@@ -41,6 +45,8 @@ Row = tuple[Any, ...]
 ENSEMBLE: Final = StatisticalEnsemble.name
 REPORTED: Final = (*MEMBERS, ENSEMBLE)
 PER_INSTRUMENT: Final = len(MARKET_FEATURES)
+NOT_FILED: Final = ("", False, "", False, "")
+"""Incident, opened, group incident, alert, suppressed of an anomaly that is not severe enough for an incident."""
 
 
 class _Finding(NamedTuple):
@@ -80,19 +86,28 @@ class AnomalyMachine:
         self._series = [(key, series_name(key, feature)) for key in self._market for feature in MARKET_FEATURES]
         self._first = {key: i * PER_INSTRUMENT for i, key in enumerate(self._market)}
         self._panel = StatisticalPanel(len(self._series), parameters)
+        self._drift = DriftPanel([series for _, series in self._series], parameters)
+        self._points = NewestPoints(
+            len(self._series),
+            window=parameters.correlation_window,
+            minimum=parameters.correlation_window // 2,
+            least=parameters.correlation_least,
+        )
         self._detectors = [[make(parameters) for make in detectors] for _ in self._series]
-        self._incidents = Incidents(parameters.cool_down)
+        self._filing = Alerting(parameters, scopes(instruments, parameters.group_by))
         self._alerting = SEVERITIES[SEVERITIES.index(parameters.alert_severity) :]
+        self._factors: dict[str, float] = {}
         self.failures: dict[str, int] = {}
         """How often each detector raised; not part of the state."""
         self.last_failure: dict[str, str] = {}
         """What it raised last."""
 
     def begin_day(self, start: int, in_force: Mapping[str, Sequence[Any]]) -> None:
-        """Nothing that is learned is in force here."""
+        """Take the thresholds that follow from what people said of earlier alarms."""
+        self._factors = threshold_factors(in_force.get(LABELS.name, ()), self._parameters)
 
     def step(self, time: int, events: Events) -> Rows:
-        """Take in the features rows of ``time``; rows of METRICS, SCORES, ANOMALIES and INCIDENTS."""
+        """Take in the features rows of ``time``; rows of all tables of the stage."""
         records = events.get(FEATURES.name, ())
         if not records:
             return {}
@@ -100,8 +115,8 @@ class AnomalyMachine:
         for record in records:
             self._market[record.instrument].add(end, record)
         rows: dict[str, list[Row]] = {}
-        if time >= self._incidents.due and (closed := self._incidents.close(time)):
-            rows[INCIDENTS.name] = closed
+        if time >= self._filing.due:
+            self._close(time, rows)
         if time == end:
             values = np.full(len(self._series), np.nan)
             for record in records:
@@ -110,8 +125,17 @@ class AnomalyMachine:
             self._judge(time, values, rows)
         return rows
 
+    def _close(self, time: int, rows: dict[str, list[Row]]) -> None:
+        """Rows of what is over at ``time``."""
+        incidents, groups = self._filing.close(time)
+        if incidents:
+            rows[INCIDENTS.name] = [incident_row(incident, time) for incident in incidents]
+        if groups:
+            rows[INCIDENT_GROUPS.name] = [group_row(group, time) for group in groups]
+
     def _judge(self, time: int, values: Reals, rows: dict[str, list[Row]]) -> None:
         """Rows of one point of the metrics grid; series without a value have none."""
+        self._points.push(values)
         judgements = self._panel.update(values)
         voted = judgements[:, 4, 3].tolist() if ENSEMBLE in self._parameters.raising else [0.0] * len(self._series)
         metrics: list[Row] = []
@@ -137,6 +161,8 @@ class AnomalyMachine:
                     )
             anomalies += [row for finding in findings if (row := self._anomaly(time, finding)) is not None]
         rows |= {METRICS.name: metrics, SCORES.name: scores, ANOMALIES.name: anomalies}
+        if drifts := self._drift.update(values):
+            rows[DRIFTS.name] = [drift_row(*self._series[drift.number], time, drift) for drift in drifts]
 
     def _anomaly(self, time: int, finding: _Finding) -> Row | None:
         """Row of a finding; None if it is not far enough off."""
@@ -145,9 +171,14 @@ class AnomalyMachine:
         if severity is None:
             return None
         direction = "above" if vote > 0 else "below"
-        incident, alert = "", False
-        if severity in self._alerting and detector in self._parameters.alerting:
-            incident, alert = self._incidents.take(time, instrument, series, sigma, severity, direction)
+        filed: tuple[Any, ...] = NOT_FILED
+        factor = self._factors.get(series, 1.0)
+        alarming = severity_of(sigma / factor, self._parameters.severity_bounds)
+        if alarming in self._alerting and detector in self._parameters.alerting:
+            taken = self._filing.take(time, instrument, series, sigma, severity, direction)
+            if taken.opened_group:
+                taken.group.moved_together = self._moved_together(instrument, series)
+            filed = (taken.incident.id, taken.opened, taken.group.id, taken.alert, taken.suppressed)
         return (
             content_id(series, time, detector),
             instrument,
@@ -163,9 +194,17 @@ class AnomalyMachine:
             direction,
             votes,
             json.dumps(reasons),
-            incident,
-            alert,
+            *filed,
+            factor,
         )
+
+    def _moved_together(self, instrument: str, series: str) -> str:
+        """Correlations of a series with the others of its instrument and with its like of other instruments, JSON."""
+        own = range(self._first[instrument], self._first[instrument] + PER_INSTRUMENT)
+        leading = next(number for number in own if self._series[number][1] == series)
+        alike = range(leading % PER_INSTRUMENT, len(self._series), PER_INSTRUMENT)
+        found = self._points.correlated(leading, sorted({*own, *alike} - {leading}))
+        return json.dumps({self._series[number][1]: correlation for number, correlation in found.items()})
 
     def _ask(self, detector: Detector, time: int, value: float) -> Detection:
         try:
@@ -189,7 +228,7 @@ class AnomalyMachine:
         self.last_failure[detector.name] = " ".join(f"{type(error).__name__}: {error}".split())
 
     def state(self) -> dict[str, Any]:
-        """Sums of all instruments, windows and averages of all series, and the open incidents."""
+        """Sums of all instruments, windows and averages of all series, open incidents and alerts."""
         return {
             "market": {key: market.state() for key, market in self._market.items()},
             "series": {
@@ -197,7 +236,9 @@ class AnomalyMachine:
                 | {detector.name: detector.state() for detector in self._detectors[number]}
                 for number, (_, name) in enumerate(self._series)
             },
-            "incidents": self._incidents.state(),
+            "points": {name: self._points.state(number) for number, (_, name) in enumerate(self._series)},
+            "drift": {name: self._drift.state(number) for number, (_, name) in enumerate(self._series)},
+            "alerting": self._filing.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -209,10 +250,14 @@ class AnomalyMachine:
             known = state["series"].get(name, {})
             if ENSEMBLE in known:
                 self._panel.restore(number, known[ENSEMBLE])
+            if name in state["points"]:
+                self._points.restore(number, state["points"][name])
+            if name in state["drift"]:
+                self._drift.restore(number, state["drift"][name])
             for detector in self._detectors[number]:
                 if detector.name in known:
                     detector.restore(known[detector.name])
-        self._incidents.restore(state["incidents"])
+        self._filing.restore(state["alerting"])
 
 
 def _ensemble_finding(instrument: str, series: str, value: float, judgement: Sequence[Sequence[float]]) -> _Finding:

@@ -1,4 +1,4 @@
-"""A picture of one series over a day: its values, the band they were expected in, anomalies and incidents.
+"""A picture of one series over a day: its values, the band they were expected in, anomalies, incidents, drift.
 
 Belongs here: drawing, and the band for it. Does not belong here: anything that is computed for a table.
 """
@@ -20,6 +20,9 @@ VALUE_COLOUR: Final = "#3b5b7a"
 BAND_COLOUR: Final = "#cfd9e2"
 INCIDENT_COLOUR: Final = "#dfa24d"
 INCIDENT_HEIGHT: Final = 0.03
+GROUP_COLOUR: Final = "#8c5a86"
+DRIFT_COLOUR: Final = "#2e7d6b"
+ALONE_COLOUR: Final = "#d29a95"
 SEVERITY_COLOURS: Final = {"LOW": "#9bbf85", "MEDIUM": "#e0b10b", "HIGH": "#e0700b", "CRITICAL": "#b3261e"}
 
 
@@ -49,7 +52,14 @@ def expected_band(metrics: pd.DataFrame, parameters: AnomalyParameters) -> pd.Da
 
 
 def anomaly_picture(
-    metrics: pd.DataFrame, band: pd.DataFrame, anomalies: pd.DataFrame, incidents: pd.DataFrame, title: str
+    metrics: pd.DataFrame,
+    band: pd.DataFrame,
+    anomalies: pd.DataFrame,
+    incidents: pd.DataFrame,
+    title: str,
+    *,
+    groups: pd.DataFrame | None = None,
+    drifts: pd.DataFrame | None = None,
 ) -> bytes:
     """One series over a day as PNG bytes.
 
@@ -59,6 +69,8 @@ def anomaly_picture(
         Rows of the anomaly tables of one series; any of them may be empty.
     band : DataFrame
         Of :func:`expected_band`, cut to what is drawn.
+    groups, drifts : DataFrame, optional
+        Group incidents that its incidents belong to, and its drifts.
 
     Returns
     -------
@@ -71,7 +83,11 @@ def anomaly_picture(
         canvas.say("no values on this day")
         return canvas.png()
     _draw_series(axes, metrics, band)
-    _draw_incidents(axes, incidents)
+    _draw_strip(axes, incidents, 0.0, INCIDENT_COLOUR, "incident")
+    if groups is not None:
+        _draw_strip(axes, groups, INCIDENT_HEIGHT, GROUP_COLOUR, "group incident")
+    if drifts is not None:
+        _draw_drifts(axes, drifts)
     _draw_anomalies(axes, anomalies)
     canvas.show_time(metrics["time"].to_numpy(dtype=np.int64))
     return canvas.png()
@@ -90,22 +106,33 @@ def _draw_series(axes: "Axes", metrics: pd.DataFrame, band: pd.DataFrame) -> Non
     axes.plot(times, metrics["value"].to_numpy(), color=VALUE_COLOUR, linewidth=0.6, label="value")
 
 
-def _draw_incidents(axes: "Axes", incidents: pd.DataFrame) -> None:
-    """A strip along the lower edge, so that what happened in them can still be read."""
-    opened, closed = (day_number(incidents[name].to_numpy()) for name in ("opened", "closed"))
+def _draw_strip(axes: "Axes", spans: pd.DataFrame, bottom: float, colour: str, label: str) -> None:
+    """A strip near the lower edge, so that what happened in the spans can still be read."""
+    opened, closed = (day_number(spans[name].to_numpy()) for name in ("opened", "closed"))
     axes.broken_barh(
         list(zip(opened, closed - opened, strict=True)),
-        (0, INCIDENT_HEIGHT),
+        (bottom, INCIDENT_HEIGHT),
         transform=axes.get_xaxis_transform(),
-        color=INCIDENT_COLOUR,
+        color=colour,
         linewidth=0,
-        label="incident" if len(incidents) else None,
+        label=label if len(spans) else None,
     )
 
 
+def _draw_drifts(axes: "Axes", drifts: pd.DataFrame) -> None:
+    for number, time in enumerate(day_number(drifts["time"].to_numpy())):
+        axes.axvline(time, color=DRIFT_COLOUR, linewidth=1.5, label=None if number else "drift")
+
+
 def _draw_anomalies(axes: "Axes", anomalies: pd.DataFrame) -> None:
+    """Those of incidents by severity; the others small, for nobody is told of them."""
+    alone = anomalies[anomalies["incident"] == ""]
+    if len(alone):
+        times, values = day_number(alone["time"].to_numpy()), alone["value"].to_numpy()
+        axes.scatter(times, values, s=5, color=ALONE_COLOUR, linewidth=0, zorder=2, label="in no incident")
+    of_incidents = anomalies[anomalies["incident"] != ""]
     for severity in SEVERITIES:
-        chosen = anomalies[anomalies["severity"] == severity]
+        chosen = of_incidents[of_incidents["severity"] == severity]
         if len(chosen):
             axes.scatter(
                 day_number(chosen["time"].to_numpy()),

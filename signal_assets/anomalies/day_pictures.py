@@ -11,7 +11,7 @@ from resources.lake import Lake
 from resources.settings import Settings
 from signal_assets.anomalies.anomaly_plot import anomaly_picture, expected_band
 from signal_assets.anomalies.folds import anomaly_parameters
-from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS, METRICS
+from signal_assets.anomalies.tables import ANOMALIES, DRIFTS, INCIDENT_GROUPS, INCIDENTS, METRICS
 from signal_assets.picture import Picture
 from signal_assets.window import Window
 
@@ -41,11 +41,13 @@ def most_eventful(incidents: pd.DataFrame, anomalies: pd.DataFrame, count: int) 
 
 
 def anomaly_pictures(lake: Lake, settings: Settings, day: date, count: int) -> list[Picture]:
-    """The ``count`` most eventful series of ``day`` with band, anomalies and incidents; none where nothing happened."""
-    lake.ensure([METRICS, ANOMALIES, INCIDENTS])
+    """The ``count`` most eventful series of ``day`` with all that happened to them; none where nothing happened."""
+    lake.ensure([METRICS, ANOMALIES, INCIDENTS, INCIDENT_GROUPS, DRIFTS])
     window = Window.of_day(day)
     anomalies = lake.read(ANOMALIES, start=window.start, end=window.end)
     incidents = lake.read(INCIDENTS, start=window.start, end=window.end)
+    groups = lake.read(INCIDENT_GROUPS, start=window.start, end=window.end)
+    drifts = lake.read(DRIFTS, start=window.start, end=window.end)
     parameters = anomaly_parameters(settings.anomalies, settings.grid_milliseconds)
     warm_up = 2 * parameters.window * parameters.metrics_interval
     pictures = []
@@ -60,8 +62,15 @@ def anomaly_pictures(lake: Lake, settings: Settings, day: date, count: int) -> l
             metrics[metrics["time"] > window.start],
             band[band["time"] > window.start],
             own,
-            of_series.assign(opened=of_series["opened"].clip(lower=window.start)),
+            _from(window.start, of_series),
             title,
+            groups=_from(window.start, groups[groups["id"].isin(of_series["incident_group"])]),
+            drifts=drifts[drifts["series"] == series],
         )
         pictures.append(Picture(series, title, png))
     return pictures
+
+
+def _from(start: int, spans: pd.DataFrame) -> pd.DataFrame:
+    """Incidents of either kind, as if those that opened before had opened at ``start``."""
+    return spans.assign(opened=spans["opened"].clip(lower=start))

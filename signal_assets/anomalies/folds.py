@@ -16,7 +16,7 @@ from signal_assets.anomalies.novelty_detector import NoveltyDetector
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.plug_ins import PlugIn, detector_plug_ins
 from signal_assets.anomalies.series import FEATURES_COLUMNS
-from signal_assets.anomalies.tables import TABLES
+from signal_assets.anomalies.tables import LABELS, TABLES
 from signal_assets.derivation import Input
 from signal_assets.event_time import MILLISECOND, SECOND
 from signal_assets.fold import Fold
@@ -64,7 +64,24 @@ def anomaly_parameters(settings: AnomalySettings, grid_milliseconds: int = 1_000
             settings.severity_critical,
         ),
         alert_severity=settings.alert_severity,
+        pending=settings.pending_seconds * SECOND,
+        keep_firing=settings.keep_firing_seconds * SECOND,
         cool_down=settings.cool_down_seconds * SECOND,
+        group_by=settings.group_by,
+        group_tolerance=settings.group_tolerance_seconds * SECOND,
+        group_longest=settings.group_longest_seconds * SECOND,
+        alerts_per_series=settings.alerts_per_series,
+        alerts_per_group=settings.alerts_per_group,
+        drift_reference=settings.drift_reference_points,
+        drift_recent=settings.drift_recent_points,
+        drift_every=settings.drift_every_points,
+        drift_probability=settings.drift_probability,
+        correlation_window=settings.correlation_window_points,
+        correlation_least=settings.correlation_least,
+        feedback_step=settings.feedback_step,
+        feedback_precision=settings.feedback_precision,
+        feedback_low=settings.feedback_low,
+        feedback_high=settings.feedback_high,
     )
 
 
@@ -97,6 +114,7 @@ def anomalies(parameters: AnomalyParameters, plug_ins: Sequence[PlugIn] = ()) ->
         tables=TABLES,
         inputs=(Input(FEATURES, columns=FEATURES_COLUMNS),),
         machine=lambda instruments: AnomalyMachine(instruments, parameters, detectors),
+        in_force=(LABELS,),
         version=" ".join([repr(parameters), *(plug_in.version for plug_in in plug_ins)]),
     )
 

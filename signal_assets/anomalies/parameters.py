@@ -8,11 +8,23 @@ from itertools import pairwise
 from typing import Final
 
 from signal_assets.anomalies.severity import SEVERITIES
-from signal_assets.event_time import MINUTE, SECOND
+from signal_assets.event_time import HOUR, MINUTE, SECOND
 
-_POSITIVE: Final = (
-    *("vpin_intervals", "cool_down", "z_score_threshold", "iqr_threshold", "mad_threshold", "novelty_threshold"),
+POSITIVE: Final = (
+    "vpin_intervals",
+    "keep_firing",
+    "group_longest",
+    "alerts_per_series",
+    "alerts_per_group",
+    "drift_every",
+    "feedback_step",
+    "z_score_threshold",
+    "iqr_threshold",
+    "mad_threshold",
+    "novelty_threshold",
 )
+NOT_NEGATIVE: Final = ("pending", "cool_down", "group_tolerance")
+GROUPINGS: Final = ("instrument", "group")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +65,34 @@ class AnomalyParameters:
         Least distance in σ of LOW, MEDIUM and HIGH, and the distance beyond which it is CRITICAL.
     alert_severity : str
         From here on an anomaly of an alerting detector belongs to an incident and people are told of it.
-    cool_down : int
+    pending : int
+        People are told of an incident that has lasted so long; 0: at once.
+    keep_firing : int
         A series that was quiet for so long has its incident closed.
+    cool_down : int
+        Between two alerts of one series lies at least so much.
+    group_by : str
+        What incidents are grouped over: ``instrument``, or the ``group`` of instruments.
+    group_tolerance : int
+        Incidents that open less than this after another one of the scope was over belong to its group incident.
+    group_longest : int
+        A group incident takes in new members for so long.
+    alerts_per_series, alerts_per_group : int
+        At most so many alerts in 24 hours.
+    drift_reference, drift_recent : int
+        Values of a series that say what it was like, and those that are compared with them.
+    drift_every : int
+        They are compared at every so many values.
+    drift_probability : float
+        A distance that is less probable is a drift.
+    correlation_window : int
+        Points before a group incident over which series are correlated; half of them both must have.
+    correlation_least : float
+        Correlations nearer to zero are not reported.
+    feedback_step, feedback_precision : float
+        By how much a label moves a series' threshold, as a logarithm, and the share of alarms that shall be true.
+    feedback_low, feedback_high : float
+        Bounds of the factor by which a series' threshold is moved.
 
     Raises
     ------
@@ -80,7 +118,24 @@ class AnomalyParameters:
     alerting: tuple[str, ...] = ("novelty",)
     severity_bounds: tuple[float, float, float, float] = (1.0, 2.0, 2.5, 3.0)
     alert_severity: str = "MEDIUM"
+    pending: int = 0
+    keep_firing: int = 5 * MINUTE
     cool_down: int = 5 * MINUTE
+    group_by: str = "instrument"
+    group_tolerance: int = 30 * SECOND
+    group_longest: int = HOUR
+    alerts_per_series: int = 24
+    alerts_per_group: int = 200
+    drift_reference: int = 720
+    drift_recent: int = 180
+    drift_every: int = 30
+    drift_probability: float = 1e-6
+    correlation_window: int = 60
+    correlation_least: float = 0.5
+    feedback_step: float = 0.25
+    feedback_precision: float = 0.8
+    feedback_low: float = 0.5
+    feedback_high: float = 3.0
 
     def __post_init__(self) -> None:
         if self.features_grid <= 0 or self.metrics_interval <= 0 or self.metrics_interval % self.features_grid:
@@ -88,7 +143,7 @@ class AnomalyParameters:
                 f"metrics_interval must be a multiple of the features grid, not {self.metrics_interval} µs "
                 f"of {self.features_grid} µs"
             )
-        for name in _POSITIVE:
+        for name in POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if not self.ema_threshold > 0 or not 0 < self.ema_alpha <= 1:
@@ -102,9 +157,37 @@ class AnomalyParameters:
                 f"novelty_minimum_points must lie in 20…novelty_window ({self.novelty_window}), "
                 f"not {self.novelty_minimum_points}"
             )
+        self._check_context()
+        self._check_alerts()
+
+    def _check_context(self) -> None:
+        if not 2 <= self.drift_recent <= self.drift_reference:
+            raise ValueError(
+                f"drift_recent must lie in 2…drift_reference ({self.drift_reference}), not {self.drift_recent}"
+            )
+        for name in ("drift_probability", "feedback_precision"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie between 0 and 1, not at {getattr(self, name)}")
+        if self.correlation_window < 4 or not 0 <= self.correlation_least <= 1:
+            raise ValueError(
+                f"correlation_window ({self.correlation_window}) must be 4 or more, correlation_least "
+                f"({self.correlation_least}) in 0…1"
+            )
+        if not 0 < self.feedback_low <= 1 <= self.feedback_high:
+            raise ValueError(
+                f"feedback_low and feedback_high must lie on either side of 1, not at {self.feedback_low} and "
+                f"{self.feedback_high}"
+            )
+
+    def _check_alerts(self) -> None:
+        for name in NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
         if silent := set(self.alerting) - set(self.raising):
             raise ValueError(f"alerting names {min(silent)!r}, whose votes are no anomalies: raising must name it too")
         if len(self.severity_bounds) != 4 or not all(low < high for low, high in pairwise((0, *self.severity_bounds))):
             raise ValueError(f"severity_bounds must be four positive ascending distances, not {self.severity_bounds}")
+        if self.group_by not in GROUPINGS:
+            raise ValueError(f"group_by must be one of {', '.join(GROUPINGS)}, not {self.group_by!r}")
         if self.alert_severity not in SEVERITIES:
             raise ValueError(f"alert_severity must be one of {', '.join(SEVERITIES)}, not {self.alert_severity!r}")

@@ -6,6 +6,12 @@ from signal_assets.market.tables import INSTRUMENT
 from signal_assets.table import Column, ColumnType, Table
 
 SERIES: Final = Column("series", ColumnType.TEXT, "What is watched, `market.{instrument}.{feature}`")
+ALERTED: Final = Column("alerted", ColumnType.FLAG, "People were told of it")
+SUPPRESSED: Final = Column(
+    "suppressed",
+    ColumnType.TEXT,
+    "Why people were not told: pending, grouped, cool_down, series_budget, group_budget; empty: they were",
+)
 TIME: Final = Column("time", ColumnType.TIME, "Point of the metrics grid (10 s by default)", "µs UTC")
 
 METRICS: Final = Table(
@@ -59,7 +65,11 @@ ANOMALIES: Final = Table(
             ColumnType.TEXT,
             "Id of its incident; empty: not severe enough, or nobody is told",
         ),
-        Column("alert", ColumnType.FLAG, "It opened the incident: the one of the burst that people are told of"),
+        Column("opened", ColumnType.FLAG, "It opened the incident"),
+        Column("incident_group", ColumnType.TEXT, "Id of the group incident that the incident belongs to"),
+        Column("alert", ColumnType.FLAG, "People are told of the incident, now and once"),
+        SUPPRESSED,
+        Column("threshold_factor", ColumnType.REAL, "By which what people said has moved the series' threshold"),
     ),
     key=("instrument", "series", "time", "detector"),
     kind="fold",
@@ -68,7 +78,7 @@ ANOMALIES: Final = Table(
 
 INCIDENTS: Final = Table(
     name="anomalies.incidents",
-    description="Bursts of anomalies of one series, written when the series has been quiet for the cool-down.",
+    description="Bursts of anomalies of one series, written when the series has been quiet long enough.",
     columns=(
         Column("id", ColumnType.TEXT, "Hash of series and opening time"),
         INSTRUMENT,
@@ -80,10 +90,82 @@ INCIDENTS: Final = Table(
         Column("peak_sigma", ColumnType.REAL, "Greatest distance in it", "σ"),
         Column("severity", ColumnType.TEXT, "Greatest severity in it"),
         Column("direction", ColumnType.TEXT, "Direction of its strongest anomaly"),
+        Column("incident_group", ColumnType.TEXT, "Id of the group incident it belongs to"),
+        ALERTED,
+        SUPPRESSED,
     ),
     key=("instrument", "series", "opened"),
     kind="resolved",
     time="closed",
 )
 
-TABLES: Final = (METRICS, SCORES, ANOMALIES, INCIDENTS)
+INCIDENT_GROUPS: Final = Table(
+    name="anomalies.incident_groups",
+    description="Group incidents: incidents of one instrument (or group) that happen together. People are told once.",
+    columns=(
+        Column("id", ColumnType.TEXT, "Hash of what is grouped over and opening time"),
+        Column("instrument", ColumnType.TEXT, "What is grouped over: an instrument, or `*.{group}`"),
+        Column("opened", ColumnType.TIME, "Time of its first anomaly", "µs UTC"),
+        Column("last", ColumnType.TIME, "Time of its last anomaly", "µs UTC"),
+        Column("closed", ColumnType.TIME, "When it was known to be over", "µs UTC"),
+        Column("incidents", ColumnType.COUNT, "Incidents in it"),
+        Column("anomalies", ColumnType.COUNT, "Anomalies in these"),
+        Column("first_series", ColumnType.TEXT, "Series whose incident opened it"),
+        Column("peak_series", ColumnType.TEXT, "Series of its strongest anomaly"),
+        Column("peak_sigma", ColumnType.REAL, "Greatest distance in it", "σ"),
+        Column("severity", ColumnType.TEXT, "Greatest severity in it"),
+        Column("members", ColumnType.TEXT, "Greatest distance of every series, in order of joining, JSON", "σ"),
+        Column(
+            "moved_together",
+            ColumnType.TEXT,
+            "Rank correlation with the first series over the points before (10 minutes by default), JSON",
+            "-1…1",
+        ),
+        ALERTED,
+        SUPPRESSED,
+    ),
+    key=("instrument", "opened"),
+    kind="resolved",
+    time="closed",
+)
+
+DRIFTS: Final = Table(
+    name="anomalies.drifts",
+    description="Series whose recent values are distributed differently from those they began with; nobody is alerted.",
+    columns=(
+        Column("id", ColumnType.TEXT, "Hash of series and time"),
+        INSTRUMENT,
+        SERIES,
+        TIME,
+        Column("statistic", ColumnType.REAL, "Greatest distance of the two distributions, D", "0…1"),
+        Column("probability", ColumnType.REAL, "Probability of one so great without drift", "0…1"),
+        Column("median_before", ColumnType.REAL, "Median of the reference; its unit is the series'"),
+        Column("median_after", ColumnType.REAL, "Median of the recent values"),
+        Column("width_before", ColumnType.REAL, "Inter-quartile range of the reference"),
+        Column("width_after", ColumnType.REAL, "Inter-quartile range of the recent values"),
+    ),
+    key=("instrument", "series", "time"),
+    kind="fold",
+    time="time",
+)
+
+LABELS: Final = Table(
+    name="anomalies.labels",
+    description="What people say of anomalies and incidents; what they say moves the threshold of the series.",
+    columns=(
+        INSTRUMENT,
+        Column("series", ColumnType.TEXT, "Series that the alarm was about"),
+        Column("subject", ColumnType.TEXT, "Id of the incident, or of an anomaly that belongs to none"),
+        Column("verdict", ColumnType.TEXT, "true_alarm or false_alarm"),
+        Column("valid_from", ColumnType.TIME, "In force from this midnight on", "µs UTC"),
+        Column("given_at", ColumnType.TIME, "When it was said, by our clock", "µs UTC"),
+        Column("given_by", ColumnType.TEXT, "Who said it"),
+        Column("note", ColumnType.TEXT, "Why"),
+    ),
+    key=("instrument", "series", "subject", "given_at"),
+    kind="given",
+    time="valid_from",
+)
+"""Written by people, not by runs: so it is none of TABLES, nobody waits for it, and retention leaves it alone."""
+
+TABLES: Final = (METRICS, SCORES, ANOMALIES, INCIDENTS, INCIDENT_GROUPS, DRIFTS)

@@ -45,7 +45,8 @@ def in_force_spec() -> AssetSpec:
         key=IN_FORCE,
         description=(
             "Thresholds and recent performance as the signals of a day see them: versions learned from day D, kept in "
-            "`learning/thresholds` and `learning/recent_performance`, are in force from D+2 00:00 UTC on."
+            "`learning/thresholds` and `learning/recent_performance`, are in force from D+2 00:00 UTC on. And the "
+            "labels that people give to alarms, kept in `anomalies.labels`, in force from the midnight they name on."
         ),
         group_name="learning",
         owners=OWNERS,

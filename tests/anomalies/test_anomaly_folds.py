@@ -6,7 +6,7 @@ from signal_assets.anomalies.anomaly_machine import AnomalyMachine
 from signal_assets.anomalies.folds import anomalies, anomaly_parameters
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.tables import TABLES
-from signal_assets.event_time import MILLISECOND, MINUTE, SECOND
+from signal_assets.event_time import HOUR, MILLISECOND, MINUTE, SECOND
 from signal_assets.market.tables import FEATURES
 from tests.anomalies.features_rows import BTC
 
@@ -18,6 +18,7 @@ def test_the_defaults_are_the_specification():
     assert (parameters.ema_alpha, parameters.window, parameters.votes) == (0.1, 100, 2)
     assert parameters.severity_bounds == (1.0, 2.0, 2.5, 3.0)
     assert (parameters.alert_severity, parameters.cool_down, parameters.vpin_intervals) == ("MEDIUM", 5 * MINUTE, 50)
+    assert (parameters.pending, parameters.keep_firing, parameters.group_by) == (0, 5 * MINUTE, "instrument")
     assert parameters.metrics_interval == 10 * SECOND
 
 
@@ -43,7 +44,24 @@ def test_every_setting_reaches_the_parameters():
         "severity_high": 3.5,
         "severity_critical": 4.5,
         "alert_severity": "HIGH",
+        "pending_seconds": 20,
+        "keep_firing_seconds": 120,
         "cool_down_seconds": 60,
+        "group_by": "group",
+        "group_tolerance_seconds": 15,
+        "group_longest_seconds": 7_200,
+        "alerts_per_series": 5,
+        "alerts_per_group": 50,
+        "drift_reference_points": 60,
+        "drift_recent_points": 40,
+        "drift_every_points": 5,
+        "drift_probability": 1e-4,
+        "correlation_window_points": 30,
+        "correlation_least": 0.8,
+        "feedback_step": 0.1,
+        "feedback_precision": 0.9,
+        "feedback_low": 0.25,
+        "feedback_high": 2.0,
     }
     assert set(changed) == set(AnomalySettings.model_fields) - {"plug_ins"}
     assert anomaly_parameters(AnomalySettings(**changed), grid_milliseconds=500) == AnomalyParameters(
@@ -65,7 +83,24 @@ def test_every_setting_reaches_the_parameters():
         alerting=("other",),
         severity_bounds=(1.5, 2.5, 3.5, 4.5),
         alert_severity="HIGH",
+        pending=20 * SECOND,
+        keep_firing=2 * MINUTE,
         cool_down=MINUTE,
+        group_by="group",
+        group_tolerance=15 * SECOND,
+        group_longest=2 * HOUR,
+        alerts_per_series=5,
+        alerts_per_group=50,
+        drift_reference=60,
+        drift_recent=40,
+        drift_every=5,
+        drift_probability=1e-4,
+        correlation_window=30,
+        correlation_least=0.8,
+        feedback_step=0.1,
+        feedback_precision=0.9,
+        feedback_low=0.25,
+        feedback_high=2.0,
     )
 
 
@@ -76,6 +111,7 @@ def test_every_setting_reaches_the_parameters():
         ({"minimum_points": 101}, r"minimum_points \(101\) must not exceed window \(100\)"),
         ({"novelty_minimum_points": 721}, r"novelty_minimum_points \(721\) must not exceed novelty_window \(720\)"),
         ({"alerting": ["mad"]}, "alerting names 'mad', which raising does not"),
+        ({"drift_recent_points": 721}, r"drift_recent_points \(721\) must not exceed drift_reference_points \(720\)"),
         ({"ema_alpha": 0}, "greater than 0"),
         ({"z_score_threshold": float("nan")}, "z_score_threshold"),
         ({"alert_severity": "BAD"}, "'LOW', 'MEDIUM', 'HIGH' or 'CRITICAL'"),
@@ -92,7 +128,7 @@ def test_a_metrics_interval_off_the_features_grid_is_refused():
         anomaly_parameters(AnomalySettings(), grid_milliseconds=3_000)
 
 
-def test_the_fold_reads_features_and_writes_the_four_tables():
+def test_the_fold_reads_features_and_writes_all_tables():
     fold = anomalies(AnomalyParameters())
     assert (fold.name, fold.tables) == ("anomalies", TABLES)
     (features,) = fold.inputs

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from signal_assets.anomalies.anomaly_machine import REPORTED, AnomalyMachine
+from signal_assets.anomalies.drift import DriftPanel, drift_row
 from signal_assets.anomalies.folds import novelty
 from signal_assets.anomalies.novelty_detector import SOURCE_NAMES, NoveltyDetector
 from signal_assets.anomalies.parameters import AnomalyParameters
@@ -19,7 +21,7 @@ from signal_assets.anomalies.statistical_detectors import (
     ZScore,
 )
 from signal_assets.anomalies.statistical_ensemble import StatisticalEnsemble
-from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS, METRICS, SCORES, TABLES
+from signal_assets.anomalies.tables import ANOMALIES, DRIFTS, INCIDENT_GROUPS, INCIDENTS, METRICS, SCORES, TABLES
 from signal_assets.content_id import content_id
 from signal_assets.event_time import SECOND
 from signal_assets.fixed_point import SCALE
@@ -37,7 +39,16 @@ SMALL = AnomalyParameters(
     novelty_window=40,
     novelty_minimum_points=20,
     alerting=("ensemble",),
-    cool_down=12 * SECOND,
+    keep_firing=12 * SECOND,
+    cool_down=0,
+    group_tolerance=3 * SECOND,
+    group_longest=60 * SECOND,
+    correlation_window=20,
+    correlation_least=0.2,
+    drift_reference=20,
+    drift_recent=10,
+    drift_every=4,
+    drift_probability=0.05,
 )
 
 
@@ -122,15 +133,15 @@ def metrics_by_pandas(rows, parameters):
     )
 
 
-def bursts(times, cool_down):
-    """Times cut where the next one is a cool-down or more away."""
-    cut = np.flatnonzero(np.diff(times) >= cool_down) + 1
+def bursts(times, quiet):
+    """Times cut where the next one is ``quiet`` or more away."""
+    cut = np.flatnonzero(np.diff(times) >= quiet) + 1
     return [list(burst) for burst in np.split(times, cut)] if len(times) else []
 
 
 def test_every_row_follows_from_the_definitions():
     rows = made_market(1_800, seed=11)
-    parameters = replace(SMALL, window=50, minimum_points=20, cool_down=30 * SECOND)
+    parameters = replace(SMALL, window=50, minimum_points=20, keep_firing=30 * SECOND)
     made = frames(run(AnomalyMachine([BTC, ETH], parameters), of_seconds(rows)))
     metrics = made["metrics"].sort_values(["instrument", "series", "time"], ignore_index=True)
     pd.testing.assert_frame_equal(
@@ -174,20 +185,90 @@ def test_every_row_follows_from_the_definitions():
 
         loud = found[found["sigma"].abs() >= 2]
         assert (found["incident"] != "").tolist() == (found["sigma"].abs() >= 2).tolist()
-        together = bursts(loud["time"].to_numpy(), parameters.cool_down)
-        assert loud["time"][loud["alert"]].tolist() == [burst[0] for burst in together]
-        over = [burst for burst in together if burst[-1] + parameters.cool_down <= last_time]
+        together = bursts(loud["time"].to_numpy(), parameters.keep_firing)
+        assert loud["time"][loud["opened"]].tolist() == [burst[0] for burst in together]
+        over = [burst for burst in together if burst[-1] + parameters.keep_firing <= last_time]
         closed = incidents[incidents["series"] == name]
         assert closed["opened"].tolist() == [burst[0] for burst in over]
         assert closed["last"].tolist() == [burst[-1] for burst in over]
         assert closed["anomalies"].tolist() == [len(burst) for burst in over]
-        first_look = [int(steps[np.searchsorted(steps, burst[-1] + parameters.cool_down)]) for burst in over]
+        first_look = [int(steps[np.searchsorted(steps, burst[-1] + parameters.keep_firing)]) for burst in over]
         assert closed["closed"].tolist() == first_look
         for incident in closed.itertuples():
             members = loud[loud["incident"] == incident.id]
             assert members["time"].iloc[0] == incident.opened
             assert len(members) == incident.anomalies
             assert members["sigma"].abs().max() == incident.peak_sigma
+            assert set(members["incident_group"]) == {incident.incident_group}
+            assert members["alert"].sum() == incident.alerted == (incident.suppressed == "")
+        panel = DriftPanel([name], parameters)
+        drifts = [
+            drift_row(of_series["instrument"].iloc[0], name, row.time, drift)
+            for row in of_series.itertuples()
+            for drift in panel.update(np.array([row.value]))
+        ]
+        found = made["drifts"][made["drifts"]["series"] == name]
+        assert list(found.itertuples(index=False, name=None)) == drifts
+    assert len(made["drifts"]) > 5
+    check_groups(made, last_time, parameters)
+
+
+def check_groups(made, last_time, parameters):
+    """Every group incident against its members, and every alert against its group incident."""
+    anomalies, incidents = made["anomalies"], made["incidents"]
+    groups = made["incident_groups"].set_index("id")
+    assert groups["incidents"].max() > 1
+    assert (groups["moved_together"] != "{}").sum() > 5
+    told = anomalies[anomalies["alert"]]
+    assert told["incident_group"].is_unique
+    for name, members in anomalies[anomalies["incident"] != ""].groupby("incident_group", sort=False):
+        assert members["alert"].iloc[0]  # nothing speaks against the first one here
+        assert members["instrument"].nunique() == 1
+        assert members["suppressed"][members["opened"]].tolist() == ["", *["grouped"] * (members["opened"].sum() - 1)]
+        if name not in groups.index:
+            over = members["time"].max() + parameters.keep_firing + parameters.group_tolerance
+            assert over > last_time - parameters.keep_firing
+            continue
+        group = groups.loc[name]
+        assert group["instrument"] == members["instrument"].iloc[0]
+        assert (group["opened"], group["last"]) == (members["time"].min(), members["time"].max())
+        assert (group["anomalies"], group["incidents"]) == (len(members), members["opened"].sum())
+        assert group["first_series"] == members["series"].iloc[0]
+        peaks = members["sigma"].abs().groupby(members["series"], sort=False).max()
+        assert json.loads(group["members"]) == peaks.to_dict()
+        assert group["peak_sigma"] == peaks.max()
+        assert json.loads(group["moved_together"]) == correlations(made["metrics"], group, parameters)
+        own = incidents[incidents["incident_group"] == name]
+        assert own["alerted"].sum() == group["alerted"] == 1
+        assert group["closed"] >= own["closed"].max()
+
+
+def test_a_group_of_instruments_may_be_told_of_as_one():
+    parameters = replace(SMALL, group_by="group", alerting=("ensemble",))
+    made = frames(run(AnomalyMachine([BTC, ETH], parameters), of_seconds(made_market(1_200, seed=11))))
+    groups = made["incident_groups"]
+    assert set(groups["instrument"]) == {"*.crypto"}  # what the group's runs write, beside its instruments
+    loud = made["anomalies"][made["anomalies"]["incident"] != ""]
+    assert loud.groupby("incident_group")["instrument"].nunique().max() == 2
+    assert loud[loud["alert"]]["incident_group"].is_unique
+
+
+def correlations(metrics, group, parameters):
+    """Spearman's rho of the first series with its instrument's others and its like, by scipy."""
+    until = metrics[metrics["time"] <= group["opened"]].pivot(index="time", columns="series", values="value")
+    newest = until.iloc[-parameters.correlation_window :]
+    first = group["first_series"]
+    found = {}
+    for name in newest.columns:
+        both = newest[[first, name]].dropna() if name != first else ()
+        alike = (
+            name.rpartition(".")[2] == first.rpartition(".")[2] or name.rpartition(".")[0] == first.rpartition(".")[0]
+        )
+        if alike and len(both) >= parameters.correlation_window // 2 and (both.nunique() > 1).all():
+            rho = stats.spearmanr(both[first], both[name]).statistic
+            if abs(rho) >= parameters.correlation_least:
+                found[name] = pytest.approx(rho, abs=1e-4)
+    return found
 
 
 def test_novelty_says_in_the_machine_what_it_says_alone():
@@ -217,11 +298,12 @@ def test_novelty_says_in_the_machine_what_it_says_alone():
             }
         # Only novelty alerts here: its bursts are the incidents, and the ensemble's anomalies belong to none.
         loud = own[own["sigma"].abs() >= 2]
-        together = bursts(loud["time"].to_numpy(), parameters.cool_down)
-        assert loud["time"][loud["alert"]].tolist() == [burst[0] for burst in together]
+        together = bursts(loud["time"].to_numpy(), parameters.keep_firing)
+        assert loud["time"][loud["opened"]].tolist() == [burst[0] for burst in together]
     others = anomalies[anomalies["detector"] == "ensemble"]
     assert len(others) > 30
     assert set(others["incident"]) == {""}
+    assert not others["opened"].any()
     assert not others["alert"].any()
 
 
@@ -255,7 +337,7 @@ def spike_market(seconds, spikes):
 
 
 def test_a_burst_by_hand():
-    # Points every 3 s. Spikes at 60, 66 (6 s apart: one incident) and 90 (24 s after 66: another), cool-down 12 s.
+    # Points every 3 s. Spikes at 60, 66 (6 s apart: one incident) and 90 (24 s after 66: another), keep firing 12 s.
     # So the first is over at 66 + 12 = 78, the second at 102.
     rows = [row for row in spike_market(120, {60: 50.0, 66: 99.0, 90: 500.0}) if row.time // SECOND not in (78, 79)]
     made = frames(run(AnomalyMachine([BTC], SMALL), of_seconds(rows)))
@@ -263,7 +345,7 @@ def test_a_burst_by_hand():
     anomalies = made["anomalies"][made["anomalies"]["series"] == name].set_index("time")
     loud = anomalies[anomalies["incident"] != ""]
     assert loud.index.tolist()[0] == 60 * SECOND
-    assert loud["alert"].to_dict() == {time: time in (60 * SECOND, 90 * SECOND) for time in loud.index}
+    assert loud["opened"].to_dict() == {time: time in (60 * SECOND, 90 * SECOND) for time in loud.index}
     incidents = made["incidents"][made["incidents"]["series"] == name]
     assert incidents["id"].tolist() == [content_id(name, 60 * SECOND), content_id(name, 90 * SECOND)]
     # The rows of 78 and 79 are missing, so the first step that sees it is 80.
@@ -365,7 +447,16 @@ def random_steps(drawn):
 @given(drawn=STEPS, cuts=st.sets(st.integers(0, 90), max_size=5), later=st.integers(0, 90))
 def test_any_cut_any_restart_any_prefix_gives_the_same_rows(drawn, cuts, later):
     steps = random_steps(drawn)
-    parameters = replace(EVERYBODY, metrics_interval=2 * SECOND, window=6, minimum_points=3, cool_down=6 * SECOND)
+    parameters = replace(
+        EVERYBODY,
+        metrics_interval=2 * SECOND,
+        window=6,
+        minimum_points=3,
+        pending=2 * SECOND,
+        keep_firing=6 * SECOND,
+        cool_down=20 * SECOND,
+        alerts_per_group=5,
+    )
     whole = AnomalyMachine([BTC, ETH], parameters, [novelty, plugged_in])
     expected = [whole.step(*step) for step in steps]
     machine = AnomalyMachine([BTC, ETH], parameters, [novelty, plugged_in])
@@ -387,6 +478,8 @@ def test_restarts_within_bursts_and_gaps_change_nothing():
     steps = of_seconds(made_market(900, seed=21, missing=0.1))
     expected = run(AnomalyMachine([BTC, ETH], EVERYBODY, [novelty, plugged_in]), steps)
     assert len(expected[INCIDENTS.name]) > 20
+    assert len(expected[INCIDENT_GROUPS.name]) > 5
+    assert len(expected[DRIFTS.name]) > 5
     assert {row[5] for row in expected[ANOMALIES.name]} == set(EVERYBODY.raising)
     found = {name: [] for name in expected}
     machine = AnomalyMachine([BTC, ETH], EVERYBODY, [novelty, plugged_in])
@@ -467,7 +560,6 @@ def test_a_detector_that_raises_leaves_the_others_working():
         ({"severity_bounds": (0, 1, 2, 3)}, "ascending"),
         ({"severity_bounds": (1, 2, 3)}, "four positive"),
         ({"alert_severity": "medium"}, "alert_severity must be one of LOW"),
-        ({"cool_down": 0}, "cool_down"),
     ],
 )
 def test_parameters_are_checked(wrong, message):

@@ -6,7 +6,10 @@ import pytest
 from matplotlib.image import imread
 
 from signal_assets.anomalies.anomaly_plot import (
+    ALONE_COLOUR,
     BAND_COLOUR,
+    DRIFT_COLOUR,
+    GROUP_COLOUR,
     INCIDENT_COLOUR,
     SEVERITY_COLOURS,
     VALUE_COLOUR,
@@ -14,7 +17,7 @@ from signal_assets.anomalies.anomaly_plot import (
     expected_band,
 )
 from signal_assets.anomalies.parameters import AnomalyParameters
-from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS, METRICS
+from signal_assets.anomalies.tables import ANOMALIES, DRIFTS, INCIDENT_GROUPS, INCIDENTS, METRICS
 from signal_assets.event_time import DAY, MINUTE, SECOND
 
 START = 20_000 * DAY
@@ -49,9 +52,27 @@ def test_the_picture_shows_values_band_anomalies_and_incidents():
     shaded = anomaly_picture(METRICS_ROWS, band, NO_ANOMALIES, incidents, "x")
     assert share_of(shaded, INCIDENT_COLOUR) > 0.002  # a strip along the lower edge, ten minutes of an hour
     for severity, colour in SEVERITY_COLOURS.items():
-        anomalies = pd.DataFrame({"time": TIMES[100:103], "value": [4.0, 5.0, 6.0], "severity": severity})
+        found = {"time": TIMES[100:103], "value": [4.0, 5.0, 6.0], "severity": severity}
+        anomalies = pd.DataFrame(found | {"incident": "i"})
         assert share_of(bare, colour) == 0
         assert share_of(anomaly_picture(METRICS_ROWS, band, anomalies, NO_INCIDENTS, "x"), colour) > 0, severity
+        quiet = anomaly_picture(METRICS_ROWS, band, pd.DataFrame(found | {"incident": ""}), NO_INCIDENTS, "x")
+        assert share_of(quiet, colour) == 0
+        assert share_of(quiet, ALONE_COLOUR) > 0
+
+
+def test_group_incidents_and_drifts_are_marked():
+    band = expected_band(METRICS_ROWS, AnomalyParameters())
+    spans = pd.DataFrame({"opened": [START + 20 * MINUTE], "closed": [START + 30 * MINUTE]})
+    drifts = pd.DataFrame({"time": [START + 10 * MINUTE, START + 50 * MINUTE]})
+    plain = anomaly_picture(METRICS_ROWS, band, NO_ANOMALIES, spans, "x")
+    marked = anomaly_picture(METRICS_ROWS, band, NO_ANOMALIES, spans, "x", groups=spans, drifts=drifts)
+    assert share_of(plain, GROUP_COLOUR) == share_of(plain, DRIFT_COLOUR) == 0
+    assert share_of(marked, INCIDENT_COLOUR) > 0.002
+    assert share_of(marked, GROUP_COLOUR) > 0.002
+    assert share_of(marked, DRIFT_COLOUR) > 0.0005
+    none = {"groups": INCIDENT_GROUPS.empty(), "drifts": DRIFTS.empty()}
+    assert share_of(anomaly_picture(METRICS_ROWS, band, NO_ANOMALIES, spans, "x", **none), GROUP_COLOUR) == 0
 
 
 def test_a_day_without_values_is_said_to_have_none():

@@ -7,7 +7,7 @@ import pytest
 from resources.settings import load_settings
 from signal_assets.anomalies import day_pictures
 from signal_assets.anomalies.day_pictures import anomaly_pictures, most_eventful
-from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS, METRICS
+from signal_assets.anomalies.tables import ANOMALIES, DRIFTS, INCIDENT_GROUPS, INCIDENTS, METRICS
 from signal_assets.event_time import DAY, SECOND
 from tests.lake_rows import frame_of, lake_of
 
@@ -39,7 +39,10 @@ def lake():
         for time, value in zip(POINTS.tolist(), noise.tolist(), strict=True)
     ]
     incident = {"opened": MIDNIGHT - 60 * SECOND, "closed": MIDNIGHT + 300 * SECOND}
-    incidents = [{"instrument": ETH, "series": f"market.{ETH}.return"} | incident]
+    incidents = [{"instrument": ETH, "series": f"market.{ETH}.return", "incident_group": "g"} | incident]
+    groups = [{"id": "g", "instrument": ETH} | incident, {"id": "h", "instrument": BTC} | incident]
+    drift = {"instrument": ETH, "time": MIDNIGHT + 200 * SECOND}
+    drifts = [drift | {"series": f"market.{ETH}.{feature}"} for feature in ("return", "spread")]
     anomalies = [
         *rows_of(BTC, "return", 20, 30, 40),
         *rows_of(BTC, "spread", 50),
@@ -51,6 +54,8 @@ def lake():
             METRICS: frame_of(METRICS, metrics),
             ANOMALIES: frame_of(ANOMALIES, anomalies),
             INCIDENTS: frame_of(INCIDENTS, incidents),
+            INCIDENT_GROUPS: frame_of(INCIDENT_GROUPS, groups),
+            DRIFTS: frame_of(DRIFTS, drifts),
         }
     )
 
@@ -82,8 +87,9 @@ def test_a_day_on_which_nothing_happened_has_no_picture(lake, settings):
 def test_only_the_day_is_drawn_in_a_band_that_was_warm_before_it(lake, settings, monkeypatch):
     drawn = {}
 
-    def keep(metrics, band, anomalies, incidents, title):
+    def keep(metrics, band, anomalies, incidents, title, *, groups, drifts):
         drawn.update(metrics=metrics, band=band, anomalies=anomalies, incidents=incidents)
+        drawn.update(groups=groups, drifts=drifts)
         return b""
 
     monkeypatch.setattr(day_pictures, "anomaly_picture", keep)
@@ -93,3 +99,5 @@ def test_only_the_day_is_drawn_in_a_band_that_was_warm_before_it(lake, settings,
     assert drawn["band"]["expected_low"].notna().all()
     assert set(drawn["anomalies"]["series"]) == {f"market.{ETH}.return"}
     assert drawn["incidents"]["opened"].tolist() == [MIDNIGHT]  # it opened the day before
+    assert drawn["groups"][["id", "opened"]].to_numpy().tolist() == [["g", MIDNIGHT]]
+    assert drawn["drifts"]["series"].tolist() == [f"market.{ETH}.return"]

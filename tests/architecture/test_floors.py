@@ -41,6 +41,7 @@ MEETS_THE_OUTSIDE = {
     "emission_intake",
     "learned",
     "rollback",
+    "labels",
     "evaluation",
 }
 """Modules of a stage that load, write or report; a new one is named here on purpose."""

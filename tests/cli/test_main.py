@@ -12,7 +12,7 @@ from cli import main as cli_main
 from resources.settings import SettingsError
 from tests.cli.conftest import one_error_line
 
-COMMANDS = ["demo", "up", "live", "env", "replay", "simulate", "sql", "backfill", "worker", "doctor"]
+COMMANDS = ["demo", "up", "live", "env", "replay", "simulate", "sql", "backfill", "worker", "doctor", "label"]
 CONFIG_COMMANDS = ["show", "check", "schema"]
 
 
@@ -43,6 +43,7 @@ def test_the_help_lists_every_command(signals: Callable[..., Result]) -> None:
         (["simulate"], "Missing option '--out'"),
         (["config", "chek"], "No such command 'chek'"),
         (["config", "show", "extra"], "unexpected extra argument"),
+        (["label", "83dec6bf", "perhaps"], "'perhaps' is not one of 'true', 'false'"),
         (["sql", "SELECT 1", "--format", "xml"], "'xml' is not one of"),
     ],
 )

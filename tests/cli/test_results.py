@@ -25,7 +25,8 @@ def test_every_table_stands_below_its_title() -> None:
     assert lines[title + 3].split() == ["triangular_arbitrage", "8", "5", "1", "2", "0", "4"]
     assert lines[title + 4] == ""
     assert (
-        "Alerts against planted anomalies: recall 75% (3 of 4), precision 12.5% (5 of 40), median delay 7.0 s" in lines
+        "Incidents against planted anomalies: recall 75% (3 of 4), precision 12.5% (5 of 40), median delay 7.0 s"
+        in lines
     )
 
 
@@ -36,4 +37,4 @@ def test_brackets_are_text_and_no_markup() -> None:
 def test_a_replay_without_truth_prints_no_score() -> None:
     without = summary(walls=[], anomalies=AnomalyOutcome(1_500, 40, {"CRITICAL": 30}))
     assert "planted" not in printed(without)
-    assert "Alerts (1,500 anomalies, 40 closed incidents)" in printed(without)
+    assert "Alerts (1,500 anomalies, 40 closed incidents in 0 group incidents)" in printed(without)

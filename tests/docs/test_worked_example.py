@@ -19,7 +19,7 @@ from signal_assets.aggregates.dollar_trades import dollar_trades_rows
 from signal_assets.anomalies.anomaly_machine import AnomalyMachine
 from signal_assets.anomalies.folds import anomalies
 from signal_assets.anomalies.parameters import AnomalyParameters
-from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS, METRICS, SCORES
+from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS, LABELS, METRICS, SCORES
 from signal_assets.event_time import DAY, HOUR, MINUTE, SECOND
 from signal_assets.execution.folds import execution
 from signal_assets.execution.parameters import ExecutionParameters
@@ -223,7 +223,7 @@ def made(features: list[Any]) -> dict[Table, pd.DataFrame]:
         trade_log(),
         equity(PerformanceParameters()),
     ]
-    nothing_learned = {table.name: () for table in IN_FORCE}
+    nothing_learned = {table.name: () for table in (*IN_FORCE, LABELS)}
     engine = GroupEngine([BTC], folds, lambda start: nothing_learned, begin=features[0].time - 1)
     engine.take(BTC.key, features, MIDNIGHT)
     rows: dict[str, list[tuple[Any, ...]]] = {table.name: [] for table in TABLES}

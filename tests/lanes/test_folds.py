@@ -39,6 +39,8 @@ MINIMA = {
     "anomalies.scores": 1_500_000,
     "anomalies.anomalies": 20,
     "anomalies.incidents": 20,
+    "anomalies.incident_groups": 20,
+    "anomalies.drifts": 10,
     "strategies.triangular_arbitrage": 2,
     "strategies.momentum_rider": 20,
     "strategies.moving_average_crossover": 20,

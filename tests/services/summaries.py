@@ -45,6 +45,8 @@ SUMMARY = Summary(
         anomalies=1_500,
         incidents=40,
         alerts={"CRITICAL": 30, "MEDIUM": 10},
+        groups=33,
+        suppressed={"grouped": 7},
         score=TruthScore(planted=4, found=3, alerts=40, right=5, median_delay=7.0),
         kinds=[KindFound("price_spike", 3, 3, 7.0), KindFound("volume_burst", 1, 0, math.nan)],
     ),

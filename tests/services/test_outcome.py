@@ -15,7 +15,7 @@ from services.outcome import (
     signal_counts,
     threshold_changes,
 )
-from signal_assets.anomalies.tables import ANOMALIES, INCIDENTS
+from signal_assets.anomalies.tables import ANOMALIES, INCIDENT_GROUPS, INCIDENTS
 from signal_assets.anomalies.tables import METRICS as SERIES
 from signal_assets.event_time import DAY, HOUR, SECOND
 from signal_assets.execution.tables import FILLS, ORDERS
@@ -34,14 +34,15 @@ def settings():
     return load_settings()
 
 
-def anomaly(second, severity, alert, instrument=BTC, series="return"):
+def anomaly(second, severity, opened, alert=None, instrument=BTC, series="return"):
     return {
         "instrument": instrument,
         "series": f"market.{instrument}.{series}",
         "time": second * SECOND,
         "detector": "ensemble",
         "severity": severity,
-        "alert": alert,
+        "opened": opened,
+        "alert": opened if alert is None else alert,
     }
 
 
@@ -55,29 +56,37 @@ def anomalies():
         anomaly(100, "CRITICAL", True),
         anomaly(110, "CRITICAL", False),
         anomaly(310, "MEDIUM", True),
+        anomaly(505, "MEDIUM", True, alert=False, series="spread"),
         anomaly(900, "CRITICAL", True),
         anomaly(1_000, "LOW", False),
     ]
     points = [{"instrument": BTC, "series": "s", "time": second * SECOND} for second in range(10, 1_001, 10)]
-    incidents = [{"instrument": BTC, "series": "s", "opened": 1, "closed": 2}]
+    incidents = [
+        {"instrument": BTC, "series": "s", "opened": 1, "closed": 2, "suppressed": ""},
+        {"instrument": BTC, "series": "t", "opened": 1, "closed": 2, "suppressed": "grouped"},
+    ]
+    groups = [{"instrument": BTC, "opened": 1, "closed": 2}]
     return lake_of(
         {
             ANOMALIES: frame_of(ANOMALIES, found),
             SERIES: frame_of(SERIES, points),
             INCIDENTS: frame_of(INCIDENTS, incidents),
+            INCIDENT_GROUPS: frame_of(INCIDENT_GROUPS, groups),
         }
     )
 
 
 def test_without_a_truth_alerts_are_only_counted(anomalies, settings):
     outcome = anomaly_outcome(anomalies, settings)
-    assert (outcome.anomalies, outcome.incidents, outcome.score) == (5, 1, None)
+    assert (outcome.anomalies, outcome.incidents, outcome.score) == (6, 2, None)
+    assert (outcome.groups, outcome.suppressed) == (1, {"grouped": 1})
     assert list(outcome.alerts.items()) == [("CRITICAL", 2), ("MEDIUM", 1)]
 
 
 def test_alerts_are_held_against_what_was_planted(anomalies, settings):
-    # Hit after 4 s; hit 10 s after its end, the last moment that counts; missed; seen only by the point that follows
-    # its end, and missed; ETH was never looked at, nor was BTC after 1,000 s: neither is counted.
+    # Hit after 4 s; hit 10 s after its end, the last moment that counts; hit after 5 s, but people were not told; seen
+    # only by the point that follows its end, and missed; ETH was never looked at, nor was BTC after 1,000 s: neither is
+    # counted.
     truth = [
         planted("price_spike", 96, 130),
         planted("volume_burst", 280, 300),
@@ -88,14 +97,14 @@ def test_alerts_are_held_against_what_was_planted(anomalies, settings):
     ]
     outcome = anomaly_outcome(anomalies, settings, truth)
     score = outcome.score
-    assert (score.planted, score.found, score.alerts, score.right) == (4, 2, 3, 2)
-    assert score.median_delay == (4 + 30) / 2
-    assert outcome.kinds == [KindFound("price_spike", 1, 1, 4.0), KindFound("volume_burst", 3, 1, 30.0)]
+    assert (score.planted, score.found, score.alerts, score.right) == (4, 3, 4, 3)
+    assert score.median_delay == 5
+    assert outcome.kinds == [KindFound("price_spike", 1, 1, 4.0), KindFound("volume_burst", 3, 2, (30 + 5) / 2)]
 
 
 def test_nothing_planted_is_no_error(anomalies, settings):
     outcome = anomaly_outcome(anomalies, settings, [])
-    assert (outcome.score.planted, outcome.score.alerts) == (0, 3)
+    assert (outcome.score.planted, outcome.score.alerts) == (0, 4)
     assert math.isnan(outcome.score.recall)
     assert outcome.kinds == []
 

@@ -21,7 +21,7 @@ def test_tables_come_in_the_order_in_which_data_flows():
         "Planted walls",
         "Zones against random levels",
         "Alerts",
-        "Alerts against planted anomalies",
+        "Incidents against planted anomalies",
         "Signals by status",
         "Failures",
         "Orders by last status, and fills",
@@ -55,10 +55,10 @@ def test_a_score_says_its_interval_and_what_may_be_said():
 def test_recall_precision_and_delay_stand_in_the_title():
     table = truth_table(SUMMARY.anomalies)
     assert table.title == (
-        "Alerts against planted anomalies: recall 75% (3 of 4), precision 12.5% (5 of 40), median delay 7.0 s"
+        "Incidents against planted anomalies: recall 75% (3 of 4), precision 12.5% (5 of 40), median delay 7.0 s"
     )
     assert table.rows == [("price_spike", "3", "3", "7.0"), ("volume_burst", "1", "0", "–")]
-    assert alert_table(SUMMARY.anomalies).rows == [("CRITICAL", "30"), ("MEDIUM", "10")]
+    assert alert_table(SUMMARY.anomalies).rows == [("CRITICAL", "30"), ("MEDIUM", "10"), ("not told: grouped", "7")]
 
 
 def test_signals_add_up_to_what_was_proposed():

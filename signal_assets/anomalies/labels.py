@@ -1,0 +1,130 @@
+"""What people say of alarms: true or false, kept as they say it, in force from a midnight on.
+
+Belongs here: what a label is about, from when it counts. Does not belong here: what follows from it
+(``feedback``), the command (``cli/label``). Nothing is changed or deleted: who changes their
+mind gives another label.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from resources.lake import Lake, LakeError
+from signal_assets.anomalies.feedback import VERDICTS
+from signal_assets.anomalies.tables import ANOMALIES, LABELS
+from signal_assets.derivation import asset_name
+from signal_assets.event_time import DAY, HOUR, iso
+from signal_assets.instrument import Instrument
+
+LABEL: Final = "label"
+LEAD: Final = HOUR
+"""A label is committed so long before it comes into force: whoever begins that day has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What a label was about, and from when it counts (µs UTC).
+
+    Parameters
+    ----------
+    series : tuple of str
+        One, or of a group incident all of its members.
+    subjects : tuple of str
+        Ids of their incidents, or of an anomaly that belongs to none.
+    """
+
+    series: tuple[str, ...]
+    subjects: tuple[str, ...]
+    verdict: str
+    valid_from: int
+
+
+def next_midnight(now: int) -> int:
+    """The first midnight that lies at least an hour ahead.
+
+    Examples
+    --------
+    >>> next_midnight(22 * HOUR) // DAY, next_midnight(23 * HOUR + 1) // DAY
+    (1, 2)
+    """
+    return -(-(now + LEAD) // DAY) * DAY
+
+
+def give_label(
+    lake: Lake,
+    groups: Mapping[str, Sequence[Instrument]],
+    about: str,
+    verdict: str,
+    *,
+    now: int,
+    valid_from: int | None = None,
+    given_by: str = "",
+    note: str = "",
+) -> Labelled:
+    """Keep a label of an anomaly, an incident or a group incident.
+
+    Parameters
+    ----------
+    groups : mapping of str to sequence of Instrument
+        As configured.
+    about : str
+        Its id. What belongs to an incident is labelled as the incident.
+    verdict : str
+        ``true_alarm`` or ``false_alarm``.
+    now : int
+        Our clock, µs UTC.
+    valid_from : int, optional
+        A midnight that no anomalies have been computed behind, for markets whose days are not ours (a replay); else the
+        next one.
+
+    Raises
+    ------
+    LakeError
+        If there is nothing of that id, no such verdict, or the midnight has passed.
+    """
+    if verdict not in VERDICTS:
+        raise LakeError(f"a label is {' or '.join(VERDICTS)}, not {verdict!r}")
+    begins = next_midnight(now) if valid_from is None else valid_from
+    found = _subjects(lake, about)
+    instruments = set(found["instrument"])
+    for group, members in groups.items():
+        if instruments & {instrument.key for instrument in members}:
+            _require_ahead(lake, group, begins)
+    rows = [
+        (row.instrument, row.series, row.subject, verdict, begins, now, given_by, note)
+        for row in found.itertuples(index=False)
+    ]
+    with lake.transaction(asset=asset_name(LABELS), run_id=LABEL) as unit:
+        unit.append(LABELS, LABELS.conform(pd.DataFrame(rows, columns=list(LABELS.value_columns))))
+    return Labelled(tuple(found["series"]), tuple(found["subject"]), verdict, begins)
+
+
+def _subjects(lake: Lake, about: str) -> pd.DataFrame:
+    """Instrument, series and what is labelled, a row per series and incident."""
+    columns = ["id", "instrument", "series", "time", "incident", "incident_group"]
+    rows = lake.read(ANOMALIES, columns=columns)
+    named = rows[(rows["id"] == about) | (rows["incident"] == about) | (rows["incident_group"] == about)]
+    if about == "" or named.empty:
+        raise LakeError(f"there is no anomaly, incident or group incident {about!r}")
+    named = named.sort_values(["time", "series"], kind="stable")
+    subject = named["incident"].where(named["incident"] != "", named["id"])
+    return named.assign(subject=subject)[["instrument", "series", "subject"]].drop_duplicates()
+
+
+def _require_ahead(lake: Lake, group: str, begins: int) -> None:
+    progress = lake.progress(asset_name(ANOMALIES), group)
+    if begins % DAY:
+        raise LakeError(f"a label comes into force at a midnight, not at {iso(begins)}")
+    if progress is not None and progress.progress > begins:
+        raise LakeError(
+            f"anomalies of {group} are computed up to {iso(progress.progress)}: a label cannot be in force from "
+            f"{iso(begins)} on"
+        )
+
+
+def labels_at(lake: Lake, start: int) -> list[Any]:
+    """Records of all labels that are in force on the day that begins at ``start``."""
+    rows = lake.read(LABELS, end=start)
+    return list(rows.itertuples(index=False))

@@ -101,14 +101,14 @@ class StreamHandOver:
         self._thread.start()
 
     def stop(self, seconds: float = 5.0) -> None:
-        """Hand over what was read within so many seconds; the rest is read again by whoever comes next."""
+        """Read what is there and hand it over, within about so many seconds; the rest is for whoever comes next."""
         self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(seconds)
         if self._sender is not None:
             left = self._sender.close(seconds)
             if left:
                 log.info("anomalies are left to be handed over", records=len(left))
-        if self._thread is not None:
-            self._thread.join(seconds)
         self._client.close()
 
     def _delivery(self, pause: Callable[[float], bool]) -> Delivery:
@@ -118,18 +118,22 @@ class StreamHandOver:
 
     def _read_all(self) -> None:
         position: str | None = None
-        while not self._stopped.is_set():
+        while True:
+            last = self._stopped.is_set()
             try:
                 if position is None:
                     position = self._noted()
-                position = self._read(position)
+                before, position = position, self._read(position)
             except (redis.exceptions.RedisError, OSError) as error:
                 self.error = " ".join(f"{type(error).__name__}: {error}".split())
-                self._stopped.wait(RETRY_SECONDS)
+                if last or self._stopped.wait(RETRY_SECONDS):
+                    break
             except HandOverClosedError:
                 break
             else:
                 self.error = ""
+                if last and before == position:
+                    break
         self._reading.close()
 
     def _noted(self) -> str:

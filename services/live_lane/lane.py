@@ -21,6 +21,8 @@ from resources.exchange.binance import BinanceSpot
 from resources.lake import Lake, LakeSource
 from resources.redis_streams import StreamReader, masked_url, open_async_redis, open_redis
 from resources.settings import Addresses, Settings
+from services.hand_over.stream_hand_over import StreamHandOver
+from services.live_lane.anomaly_hand_over import hand_over_while
 from services.live_lane.asset_reports import AssetReports
 from services.live_lane.batch import Addition
 from services.live_lane.group_lane import GroupLane
@@ -31,6 +33,7 @@ from services.live_lane.shard_lease import LEASE_SECONDS, Lease, ShardLeases, Su
 from services.live_lane.system_metrics import SystemMetrics
 from services.live_lane.venue_feed import VenueFeed, feeds_of
 from services.live_lane.venue_lane import VenueLane
+from signal_assets.event_time import DAY
 from signal_assets.fold import Fold
 
 STATE_FILE: Final = "live_lane.json"
@@ -252,7 +255,19 @@ class LiveLane:
             tasks.append(asyncio.create_task(reports.run(), name="asset reports"))
         if not self._settings.venue.virtual_clock:
             tasks.append(asyncio.create_task(self.system.run(), name="system metrics"))
+        if self._settings.hand_over.enabled:
+            handing = hand_over_while(lambda: self._leads_the_first, self._hand_over)
+            tasks.append(asyncio.create_task(handing, name="anomaly hand-over"))
         return tasks
+
+    @property
+    def _leads_the_first(self) -> bool:
+        """What one lane of all should do is done by the one that leads the first group."""
+        return next(iter(self._settings.groups)) in self.shards
+
+    def _hand_over(self) -> StreamHandOver:
+        retention = self._settings.retention.anomaly_event_days * DAY
+        return StreamHandOver(self._redis_url, self._settings.hand_over, retention=retention)
 
     def _add_system_metrics(self, addition: Addition) -> None:
         """Of all lanes only the one that leads the first group writes what its machine does."""

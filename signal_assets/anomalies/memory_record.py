@@ -52,7 +52,8 @@ class MemoryRecord:
     expected_low, expected_high : float or None
         The expected band; None: there was none.
     metadata : mapping of str to str
-        hostname, environment, service; and series, instrument, detector, direction and incident of ours.
+        hostname, environment, service; and series, instrument, detector, direction, incident and group incident of
+        ours, and whether people are told of it (``alert``, true or false).
     """
 
     id: str
@@ -150,6 +151,8 @@ def memory_record(anomaly: Any, mapping: RecordMapping, origin: Origin) -> Memor
             "detector": anomaly.detector,
             "direction": anomaly.direction,
             "incident": anomaly.incident,
+            "incident_group": anomaly.incident_group,
+            "alert": "true" if anomaly.alert else "false",
         },
     )
 

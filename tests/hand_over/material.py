@@ -44,6 +44,7 @@ def anomaly(number: int = 0, **changes: Any) -> Any:
         "votes": 3,
         "reasons": '{"z_score": 3.5, "mad": 4.25}',
         "incident": "ab",
+        "incident_group": "cd",
         "alert": True,
     }
     return record_class(ANOMALIES)(**(values | changes))

@@ -69,6 +69,8 @@ def test_a_record_is_in_the_receivers_words() -> None:
             "detector": "ensemble",
             "direction": "above",
             "incident": "ab",
+            "incident_group": "cd",
+            "alert": "true",
         },
     }
 

@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
+from resources.duck_lake import DuckLake
+from resources.lake import Lake
 from resources.memory_lake import MemoryLake
 from resources.redis_keys import MARKET_GENERATION, SYSTEM_METRICS
 from resources.redis_streams import StreamReader, open_redis
+from resources.settings import Addresses
 from services.live_lane import system_judge
 from services.live_lane.system_judge import BehindError, SystemJudge
 from services.live_lane.system_metrics import entry
 from signal_assets.anomalies.folds import system_anomalies
 from signal_assets.anomalies.system_assets import SYSTEM_ASSETS, SYSTEM_RAW
 from signal_assets.anomalies.system_series import SYSTEM, SYSTEM_GROUP
-from signal_assets.anomalies.tables import ANOMALIES, SYSTEM_SAMPLES
+from signal_assets.anomalies.tables import ANOMALIES, LABELS, SYSTEM_SAMPLES, TABLES
 from signal_assets.fold import forward_fold
 from signal_assets.market.stream_intake import take_in
 from signal_assets.tactical_end import stream_end
@@ -31,11 +34,12 @@ pytestmark = pytest.mark.slow
 class Stage:
     """A Redis with samples, a lake, runs, and judges that come and go."""
 
-    def __init__(self, redis_server: Any) -> None:
+    def __init__(self, redis_server: Any, lake: Lake | None = None) -> None:
         self.client = redis_server.client()
         self.client.set(MARKET_GENERATION, "life")
         self.streams = StreamReader(open_redis(redis_server.url))
-        self.lake = MemoryLake()
+        self.lake = lake if lake is not None else MemoryLake()
+        self.lake.ensure([SYSTEM_SAMPLES, LABELS, *TABLES])
         self.found: dict[str, tuple[Any, ...]] = {}
 
     def sample(self, number: int) -> None:
@@ -110,6 +114,26 @@ def test_samples_that_a_run_has_taken_away_are_found_in_the_lake(redis_server: A
     assert judge.time == START + (POINTS + 1) * INTERVAL
 
 
+def test_a_lake_on_disk_holds_what_was_judged_live(redis_server: Any, addresses: Addresses) -> None:
+    lake = DuckLake(addresses)
+    try:
+        stage = Stage(redis_server, lake)
+        judge = stage.judge()
+        for number in range(1, POINTS + 1):
+            stage.sample(number)
+            if number % 10 == 0:
+                stage.look(judge)
+            if number % 60 == 0:
+                stage.run()
+                judge = stage.judge()
+        stage.look(judge)
+        assert len(stage.in_lake) > 3
+        assert stage.found == stage.in_lake
+        assert len(lake.read(SYSTEM_SAMPLES)) == 4 * POINTS
+    finally:
+        lake.close()
+
+
 async def test_a_lake_that_is_away_is_tried_again(
     redis_server: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +141,7 @@ async def test_a_lake_that_is_away_is_tried_again(
     monkeypatch.setattr(system_judge, "FIRST_RETRY", 0.01)
     stage, away = Stage(redis_server), True
 
-    def open_lake() -> MemoryLake:
+    def open_lake() -> Lake:
         if away:
             raise OSError("cannot open the lake")
         return stage.lake

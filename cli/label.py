@@ -43,6 +43,7 @@ def label(
     from signal_assets.anomalies.feedback import threshold_factors
     from signal_assets.anomalies.folds import anomaly_parameters
     from signal_assets.anomalies.labels import give_label, labels_at
+    from signal_assets.anomalies.system_series import SYSTEM, SYSTEM_GROUP
     from signal_assets.anomalies.tables import ANOMALIES, LABELS
     from signal_assets.event_time import from_datetime, iso
     from signal_assets.window import Window
@@ -55,7 +56,7 @@ def label(
         lake.ensure([ANOMALIES, LABELS])
         made = give_label(
             lake,
-            settings.groups,
+            settings.groups | {SYSTEM_GROUP: (SYSTEM,)},
             about,
             f"{verdict.value}_alarm",
             now=from_datetime(datetime.now(UTC)),

@@ -10,13 +10,14 @@ from typing import Final
 from dagster import AssetsDefinition, AssetSelection, define_asset_job, in_process_executor
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from resources.run_queues import BACKFILL, QUEUE_TAG, TACTICAL
+from resources.run_queues import BACKFILL, MAINTENANCE, QUEUE_TAG, TACTICAL
 
 MAX_RUNTIME_TAG: Final = "dagster/max_runtime"
 
 STRATEGIC: Final = "strategic"
 DAY_CLOSE: Final = "day_close"
 LEARNING: Final = "learning"
+SYSTEM: Final = "system"
 
 RAW_STAGE: Final = "market"
 STRATEGIC_STAGE: Final = "performance"
@@ -68,3 +69,14 @@ def asset_jobs(assets: Sequence[AssetsDefinition]) -> list[UnresolvedAssetJobDef
             executor_def=in_process_executor,
         ),
     ]
+
+
+def system_job(assets: Sequence[AssetsDefinition]) -> UnresolvedAssetJobDefinition:
+    """What the machine itself does: apart from all others, so that no market data waits for it."""
+    return define_asset_job(
+        SYSTEM,
+        selection=AssetSelection.assets(*assets) - AssetSelection.all_asset_checks(),
+        description="Take in the samples of the machine and find what is odd about them; the system sensor starts it.",
+        tags={QUEUE_TAG: MAINTENANCE, MAX_RUNTIME_TAG: "600"},
+        executor_def=in_process_executor,
+    )

@@ -10,19 +10,20 @@ from typing import Final
 
 from dagster import Failure, JobDefinition, OpExecutionContext, ResourceParam, in_process_executor, job, op
 
-from jobs.asset_jobs import MAX_RUNTIME_TAG, RAW_STAGE, STRATEGIC
+from jobs.asset_jobs import MAX_RUNTIME_TAG, RAW_STAGE, STRATEGIC, SYSTEM
 from resources.duck_lake import DuckLake
 from resources.lake import Lake, LakeError, LakeSource
 from resources.lake_maintenance import Keep, maintain
 from resources.retention_settings import RetentionSettings
 from resources.run_queues import MAINTENANCE, QUEUE_TAG, TACTICAL
 from resources.run_retention import remove_reports, remove_runs
+from signal_assets.anomalies.tables import SYSTEM_SAMPLES
 from signal_assets.derivation import asset_name
 from signal_assets.event_time import DAY, floor_to
 from signal_assets.materialization import SettingsSource
 from signal_assets.stage_tables import TABLES
 
-FREQUENT_JOBS: Final = (TACTICAL, STRATEGIC, MAINTENANCE)
+FREQUENT_JOBS: Final = (TACTICAL, STRATEGIC, SYSTEM, MAINTENANCE)
 DERIVED_STAGES: Final = ("aggregates", "levels", "anomalies", "strategies")
 """What follows from signals is small, and accounts are checked from their beginning: it stays."""
 
@@ -85,7 +86,7 @@ def apply_retention(lake: Lake, retention: RetentionSettings, groups: Iterable[s
     removed = lake.removed()
     due = [
         table
-        for table in TABLES
+        for table in (*TABLES, SYSTEM_SAMPLES)
         if table.time is not None
         and (horizon := horizons.get(table.stage)) is not None
         and removed.get(table.name, horizon - 1) < horizon

@@ -18,6 +18,24 @@ MARKET_QUALITY: Final = "market:quality"
 SYSTEM_METRICS: Final = "system:metrics"
 """Stream of what the machine itself is doing: processor, memory, network, disk."""
 
+ANOMALIES: Final = "anomalies"
+"""Stream of anomalies, each of them once, cut by age."""
+
+ANOMALIES_KNOWN: Final = "anomalies:known"
+"""Ids of the anomalies that have been added to the stream, by when (ms): what stands there is not added again."""
+
+ANOMALY_CONFIGURATION: Final = "anomalies:configuration"
+"""Parameters by which anomalies are judged, JSON."""
+
+ANOMALIES_HANDED_OVER: Final = "anomalies:handed_over"
+"""Id of the last entry of the stream that the memory interface has handed over or made a dead letter."""
+
+ANOMALY_MEMORY: Final = "anomalies:memory"
+"""Stream of anomalies in the words of the system they are handed to, each of them once, cut by age."""
+
+ANOMALY_MEMORY_KNOWN: Final = "anomalies:memory:known"
+"""Ids of the records in that stream, by when (ms)."""
+
 SIGNALS: Final = "signals"
 FREQTRADE_SIGNALS: Final = "freqtrade:signals"
 DEPTH_SNAPSHOT_DEFAULT: Final = "depth_snapshot_5000"
@@ -132,6 +150,29 @@ def emitted_signal(signal_id: str) -> str:
 def signal_arbiter(pair: str, timeframe: str, kind: str) -> str:
     """De-duplication arbiter of a kind of signal, ``strategy:action``: event time and id of the one that holds it."""
     return f"signal:{pair}:{timeframe}:{kind}"
+
+
+def anomaly_counts(span: str, start: int) -> str:
+    """How many anomalies there were in a minute, an hour or a day: by ``series|severity``, hash.
+
+    Parameters
+    ----------
+    span : str
+        ``minute``, ``hour`` or ``day``.
+    start : int
+        Its beginning in seconds since 1970, UTC.
+
+    Examples
+    --------
+    >>> anomaly_counts("hour", 1736208000)
+    'anomalies:counts:hour:1736208000'
+    """
+    return f"anomalies:counts:{span}:{start}"
+
+
+def anomaly_health(group: str, detector: str) -> str:
+    """How a detector of a group does: last point, lag, failures; hash that expires."""
+    return f"anomalies:health:{group}:{detector}"
 
 
 def analysis_results(symbol: str) -> str:

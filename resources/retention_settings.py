@@ -42,6 +42,15 @@ class RetentionSettings(StrictModel):
     feed_report_hours: int = Field(
         default=24, ge=1, le=24 * 365, description="what the live lane reports of its feeds, every ten seconds"
     )
+    anomaly_event_days: int = Field(
+        default=7, ge=1, le=3_650, description="anomalies in Redis, and what was handed over; in the lake: derived_days"
+    )
+    anomaly_minute_hours: int = Field(default=48, ge=1, le=24 * 365, description="counts of anomalies by minute")
+    anomaly_hour_days: int = Field(default=30, ge=1, le=3_650, description="counts of anomalies by hour")
+    anomaly_day_days: int = Field(default=400, ge=1, le=36_500, description="counts of anomalies by day")
+    anomaly_health_seconds: int = Field(
+        default=60, ge=10, le=86_400, description="a detector of which nothing was heard for so long has no health"
+    )
 
     @model_validator(mode="after")
     def _derived_outlast_raw(self) -> Self:

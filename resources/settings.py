@@ -27,6 +27,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from resources.anomaly_settings import AnomalySettings
 from resources.execution_settings import ExecutionSettings
+from resources.hand_over_settings import HandOverSettings
 from resources.learning_settings import LearningSettings
 from resources.performance_settings import PerformanceSettings
 from resources.retention_settings import RetentionSettings
@@ -253,6 +254,7 @@ class Settings(BaseSettings):
     performance: PerformanceSettings = PerformanceSettings()
     learning: LearningSettings = LearningSettings()
     live: LiveSettings = LiveSettings()
+    hand_over: HandOverSettings = HandOverSettings()
     retention: RetentionSettings = RetentionSettings()
     up: UpSettings = UpSettings()
 

@@ -23,15 +23,20 @@ from dagster import (
     sensor,
 )
 
-from jobs.asset_jobs import STRATEGIC
+from jobs.asset_jobs import STRATEGIC, SYSTEM
 from resources.lake import LakeError, LakeSource
+from resources.redis_keys import SYSTEM_METRICS
 from resources.redis_streams import StreamError
 from resources.run_queues import TACTICAL
+from signal_assets.anomalies.system_series import SYSTEM_GROUP
 from signal_assets.event_time import date_of, iso
 from signal_assets.market.assets import StreamsSource
 from signal_assets.materialization import SettingsSource
 from signal_assets.partitions import ATTEMPT_TAG, END_TAG, GROUP_TAG
-from signal_assets.tactical_end import next_end, next_end_behind
+from signal_assets.tactical_end import next_end, next_end_behind, stream_end
+
+SYSTEM_INTERVAL_SECONDS: Final = 60
+"""The live lane judges samples at once; what runs make of them is for the record."""
 
 IN_FLIGHT: Final = [
     DagsterRunStatus.QUEUED,
@@ -92,6 +97,29 @@ def strategic_sensor(sources: Sequence[str], assets: Sequence[str], interval_sec
         opened = lake.open()
         groups = settings.load().groups
         return tick(context, STRATEGIC, groups, lambda group: next_end_behind(opened, group, sources, assets))
+
+    return evaluate
+
+
+def system_sensor(assets: Sequence[str]) -> SensorDefinition:
+    """Runs that take in what the machine was doing; one in flight."""
+
+    @sensor(
+        name="system_sensor",
+        job_name=SYSTEM,
+        minimum_interval_seconds=SYSTEM_INTERVAL_SECONDS,
+        default_status=DefaultSensorStatus.RUNNING,
+        description="Starts a run when the live lane has left samples of the machine that no run has taken in.",
+    )
+    def evaluate(
+        context: SensorEvaluationContext,
+        lake: ResourceParam[LakeSource],
+        streams: ResourceParam[StreamsSource],
+    ) -> SensorResult:
+        opened, reader = lake.open(), streams.open()
+        return tick(
+            context, SYSTEM, [SYSTEM_GROUP], lambda group: stream_end(opened, reader, [SYSTEM_METRICS], group, assets)
+        )
 
     return evaluate
 

@@ -12,17 +12,19 @@ from typing import Any
 import structlog
 from dagster import Definitions, in_process_executor
 
-from jobs.asset_jobs import LEARNING_STAGE, STRATEGIC_STAGE, asset_jobs
+from jobs.asset_jobs import LEARNING_STAGE, STRATEGIC_STAGE, asset_jobs, system_job
 from jobs.maintenance import maintenance_job
 from resources.dagster_resources import KeysResource, LakeResource, SettingsResource, StreamsResource
 from resources.failure_log import RedisFailureLog
 from resources.lake import LakeError
 from sensors.failure_sensor import failure_sensor
 from sensors.schedules import day_close_schedule, learning_schedule, maintenance_schedule
-from sensors.stream_sensor import strategic_sensor, stream_sensor
+from sensors.stream_sensor import strategic_sensor, stream_sensor, system_sensor
 from signal_assets.aggregates.assets import aggregate_assets
 from signal_assets.aggregates.checks import aggregate_checks
 from signal_assets.anomalies.assets import anomaly_assets
+from signal_assets.anomalies.system_assets import SYSTEM_ASSETS, system_assets
+from signal_assets.anomalies.tables import SYSTEM_SAMPLES
 from signal_assets.canvas import Canvas
 from signal_assets.derivation import asset_name
 from signal_assets.execution.assets import execution_assets
@@ -71,17 +73,19 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
         *performance_assets(settings),
         *learning_assets(settings),
     ]
+    system = system_assets()
     strategic = [asset_name(table) for table in TABLES if table.stage == STRATEGIC_STAGE]
     learned = [asset_name(table) for table in TABLES if table.stage == LEARNING_STAGE]
     tactical = [name for table in TABLES if (name := asset_name(table)) not in (*strategic, *learned)]
     checks = [*market_checks(), *aggregate_checks(), *signal_checks(), *performance_checks()]
     return Definitions(
-        assets=[*feed_specs(settings), in_force_spec(), *assets],
-        asset_checks=[*(schema_check(table) for table in TABLES), *checks],
-        jobs=[*asset_jobs(assets), maintenance_job()],
+        assets=[*feed_specs(settings), in_force_spec(), *assets, *system],
+        asset_checks=[*(schema_check(table) for table in (*TABLES, SYSTEM_SAMPLES)), *checks],
+        jobs=[*asset_jobs(assets), system_job(system), maintenance_job()],
         sensors=[
             stream_sensor(tactical, settings.sensor_interval_seconds),
             strategic_sensor(tactical, strategic, settings.strategic_interval_seconds),
+            system_sensor(SYSTEM_ASSETS),
             failure_sensor(),
         ],
         schedules=[day_close_schedule(), learning_schedule(strategic, learned), maintenance_schedule()],

@@ -18,6 +18,11 @@ def next_end(lake: Lake, streams: MarketStreams, settings: Settings, group: str,
     The end is the watermark, but at most the first midnight behind the slowest asset: a run lies inside one day.
     """
     keys = [redis_keys.market_features(instrument.key) for instrument in settings.groups[group]]
+    return stream_end(lake, streams, keys, group, assets)
+
+
+def stream_end(lake: Lake, streams: MarketStreams, keys: Sequence[str], group: str, assets: Sequence[str]) -> int | str:
+    """The same for a group whose grid points are closed by these streams."""
     watermark = stream_watermark(streams, keys)
     if watermark is not None and (lost := _lost(lake, streams, keys)):
         return f"{lost} is not in Redis, which has lost it: the live lane has not come to it again yet"

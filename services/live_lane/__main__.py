@@ -20,7 +20,7 @@ import uvloop
 from resources.redis_streams import StreamError, masked_url
 from resources.settings import Addresses, AddressesError, Settings, SettingsError, SettingsFile, home
 from services.live_lane.asset_reports import WEBSERVER_VARIABLE
-from services.live_lane.lane import LiveLane, LiveLaneError
+from services.live_lane.lane import LiveLane, LiveLaneError, system_fold_of_stage
 
 SECRET_WORDS: Final = ("password", "secret", "token", "key_id", "api_key", "authorization")
 RELOAD_SECONDS: Final = 1.0
@@ -130,6 +130,7 @@ async def serve(
             webserver_url=os.environ.get(WEBSERVER_VARIABLE),
             exit_at_end=exit_at_end,
             engine_started=spare_what_lives_long,
+            system_fold_of=system_fold_of_stage,
             redis_lost=redis_lost,
         )
         watch = asyncio.create_task(_watch(file, lane, settings))

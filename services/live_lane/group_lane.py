@@ -19,14 +19,15 @@ from typing import Any, Final, Literal
 import structlog
 
 from resources.lake import Lake
+from services.live_lane.detector_tally import Circumstances
 from services.live_lane.engine_start import EngineStart, NotYetError, VersionsInForce
 from services.live_lane.group_engine import GroupEngine, Row, Step, stored
 from services.live_lane.measurements import SignalMeasurements
 from services.live_lane.signal_emitter import Outgoing, SignalEmitter
 from signal_assets.anomalies.tables import ANOMALIES
-from signal_assets.derivation import NotCompleteError
-from signal_assets.event_time import day_start
-from signal_assets.fold import Fold
+from signal_assets.derivation import NotCompleteError, scope_of
+from signal_assets.event_time import MINUTE, day_start
+from signal_assets.fold import CHECKPOINT, Fold, records_of
 from signal_assets.instrument import Instrument
 from signal_assets.market.ingest import Output
 from signal_assets.market.stream_intake import MarketStreams
@@ -48,8 +49,15 @@ PATIENT_STARTS: Final = 10
 PATIENCE_SECONDS: Final = 300.0
 """At the end of a recording: how long an engine that waits is waited for."""
 
+ANOMALIES_CAUGHT_UP: Final = 100_000
+"""So many of the newest anomalies found while catching up are handed on; whoever stores them knows repeats."""
+
+LAKE_ANOMALIES: Final = CHECKPOINT + 5 * MINUTE
+"""An engine begins with states that are at most a checkpoint old; anomalies before them are taken from the lake."""
+
 LOG_INTERVAL: Final = 60.0
 EMITTED_TIERS: Final = frozenset({"fast", "tactical"})
+ANOMALY_FOLD: Final = "anomalies"
 END_OF_RECORDING: Final = "end_of_recording"
 
 EngineState = Literal["starting", "waiting", "running", "failed"]
@@ -88,6 +96,9 @@ class GroupLane:
         The venue's time waits for us: a row that was handed in is never late, however long it waits.
     started : callable
         Called whenever an engine begins to run.
+    judged : callable
+        Handed the rows of every step, by table name, when its signals are on their way; of what was caught up with,
+        the anomalies only. Must not wait.
 
     Attributes
     ----------
@@ -110,6 +121,7 @@ class GroupLane:
         *,
         virtual_clock: bool,
         started: Callable[[], None] = lambda: None,
+        judged: Callable[[Mapping[str, Sequence[Row]]], None] = lambda rows: None,
     ) -> None:
         self.group = group
         self._folds_of = folds_of
@@ -120,6 +132,7 @@ class GroupLane:
         self._measurements = measurements
         self._virtual = virtual_clock
         self._started = started
+        self._judged = judged
         self._handed_in: dict[str, int | None] = dict.fromkeys(self._instruments)
         self._newest = 0
         self._first_live: int | None = None
@@ -186,6 +199,14 @@ class GroupLane:
         """How often each detector and strategy has raised since this process began, by kind and name."""
         now = self._engine.plug_in_failures() if self._engine is not None else ()
         return self._plug_in_failures + Counter({(kind, name): count for kind, name, count, _ in now})
+
+    def circumstances(self) -> Circumstances:
+        """How the detectors do, as far as their rows do not say it."""
+        engine = self._engine
+        said = [] if engine is None else [item for item in engine.plug_in_failures() if item[0] == "detector"]
+        stopped = self.error or self.state if engine is None else engine.failed.get(ANOMALY_FOLD, "")
+        failures = {name: count for (kind, name), count in self.plug_in_failures().items() if kind == "detector"}
+        return Circumstances(self._newest, failures, {name: text for _, name, _, text in said}, stopped)
 
     def health(self) -> dict[str, Any]:
         """State, time, what waits, who failed."""
@@ -291,6 +312,7 @@ class GroupLane:
                 self._measurements.suppressed["expired"] += 1
             else:
                 self._emit(signal, self._since)
+        self._judged(step.rows)
         if engine.failed.keys() > self._failed:
             self._folds_failed(engine)
         return True
@@ -350,8 +372,9 @@ class GroupLane:
         while True:
             attempt += 1
             caught_up: list[Any] = []
+            anomalies: deque[Row] = deque(maxlen=ANOMALIES_CAUGHT_UP)
             try:
-                start = await asyncio.to_thread(self._start, caught_up)
+                start = await asyncio.to_thread(self._start, caught_up, anomalies)
                 engine = await asyncio.to_thread(start.run, patient=attempt <= PATIENT_STARTS)
             except NotYetError as error:
                 self._not_started("starting", _line(error))
@@ -371,6 +394,7 @@ class GroupLane:
             else:
                 self._renewal = None  # from here on another one may be asked for
                 self._take_over(engine, start.versions, caught_up)
+                self._judged({ANOMALIES.name: tuple(anomalies)})
                 return
 
     def _collect(self) -> None:
@@ -383,15 +407,18 @@ class GroupLane:
         if not self._virtual:
             self._collect()
 
-    def _start(self, caught_up: list[Any]) -> EngineStart:
+    def _start(self, caught_up: list[Any], anomalies: deque[Row]) -> EngineStart:
         """In a thread: the lake is opened, the folds are imported."""
         resume = self._resume
         newest = max((mark for mark in resume.values() if mark is not None), default=0)
 
         def keep(step: Step) -> None:
             caught_up.extend(signal for signal in _leaving(step) if signal.expires_at > newest)
+            anomalies.extend(step.rows.get(ANOMALIES.name, ()))
 
         lake, folds, instruments = self._open_lake(), self._folds_of(), list(self._instruments.values())
+        if newest and any(ANOMALIES in fold.tables for fold in folds):
+            anomalies.extend(recent_anomalies(lake, instruments, newest))
         versions = VersionsInForce(self._open_lake, self.group, instruments, folds)
         return EngineStart(lake, self._streams, self.group, instruments, folds, resume, versions, keep, self._stopped)
 
@@ -442,6 +469,13 @@ class GroupLane:
         if now - self._last_logged.get(kind, -LOG_INTERVAL) >= LOG_INTERVAL:
             self._last_logged[kind] = now
             log.warning(event, group=self.group, **fields)
+
+
+def recent_anomalies(lake: Lake, instruments: Sequence[Instrument], newest: int) -> Sequence[Row]:
+    """What runs have found shortly before ``newest``: a process that died there may have told nobody of it."""
+    lake.ensure([ANOMALIES])
+    rows = lake.read(ANOMALIES, start=newest - LAKE_ANOMALIES, end=newest, instruments=scope_of(instruments))
+    return records_of(ANOMALIES, rows)
 
 
 def _leaving(step: Step) -> list[Any]:

@@ -22,6 +22,8 @@ from resources.exchange.binance_usdm import BinanceUsdm
 from resources.lake import Lake, LakeSource
 from resources.redis_streams import StreamReader, masked_url, open_async_redis, open_redis
 from resources.settings import Addresses, Settings
+from services.hand_over.stream_hand_over import StreamHandOver
+from services.live_lane.anomaly_publisher import AnomalyPublisher
 from services.live_lane.asset_reports import AssetReports
 from services.live_lane.batch import Addition
 from services.live_lane.group_lane import GroupLane
@@ -29,9 +31,13 @@ from services.live_lane.measurements import Measurements, SignalMeasurements
 from services.live_lane.metrics_server import HOST, MetricsServer
 from services.live_lane.shard import Adapters, FoldsOf, Outcome, Shard, ShardSurroundings, market_of
 from services.live_lane.shard_lease import LEASE_SECONDS, Lease, ShardLeases, SupersededError
+from services.live_lane.system_judge import SystemJudge
 from services.live_lane.system_metrics import SystemMetrics
 from services.live_lane.venue_feed import VenueFeed, feeds_of
 from services.live_lane.venue_lane import VenueLane
+from services.live_lane.while_leading import while_leading
+from signal_assets.anomalies.system_series import SYSTEM_GROUP
+from signal_assets.event_time import DAY
 from signal_assets.fold import Fold
 
 STATE_FILE: Final = "live_lane.json"
@@ -40,6 +46,8 @@ END_FILE: Final = "live_lane_end.json"
 LOCK_FILE: Final = "live_lane.lock"
 SPILL_FOLDER: Final = "spill"
 PREPARE_SECONDS: Final = 2.0
+PUBLISH_SECONDS: Final = 1.0
+SystemFoldOf = Callable[[Settings], Fold]
 MEGABYTE: Final = 1024 * 1024
 
 ADAPTERS: Final[Adapters] = {"BINANCE": BinanceSpot, "BINANCE-PERP": BinanceUsdm}
@@ -57,6 +65,13 @@ def folds_of_all_stages(settings: Settings) -> Sequence[Fold]:
     from services.live_lane.live_folds import live_folds
 
     return live_folds(settings)
+
+
+def system_fold_of_stage(settings: Settings) -> Fold:
+    """What judges the machine; the first call imports it."""
+    from signal_assets.anomalies.folds import system_fold
+
+    return system_fold(settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +108,8 @@ class LiveLane:
         Return when every recording has ended, instead of serving health until told to stop.
     folds_of : callable
         The folds that make signals, as the settings want them; called in threads.
+    system_fold_of : callable, optional
+        The fold that judges what the machine does, likewise; default: nobody judges it here.
     lake : LakeSource, optional
         Where engines find their states; default: the lake of the home.
     engine_started : callable
@@ -120,6 +137,7 @@ class LiveLane:
         exit_at_end: bool = False,
         adapters: Adapters = ADAPTERS,
         folds_of: FoldsOf = folds_of_all_stages,
+        system_fold_of: SystemFoldOf | None = None,
         lake: LakeSource | None = None,
         engine_started: Callable[[], None] = lambda: None,
         redis_lost: bool = False,
@@ -158,7 +176,10 @@ class LiveLane:
             measurements=self.measurements,
             signal_measurements=self.signal_measurements,
         )
-        self.system = SystemMetrics(self._add_system_metrics)
+        self._system_fold_of = system_fold_of
+        self._judge: SystemJudge | None = None
+        interval = settings.anomalies.metrics_interval_seconds
+        self.system = SystemMetrics(self._add_system_metrics, interval=interval)
         self.server = MetricsServer(self, settings.live.metrics_port, settings.live.health_port)
 
     def _known_groups(self, groups: Sequence[str] | None) -> list[str]:
@@ -191,6 +212,8 @@ class LiveLane:
         self._settings = settings
         for shard in self.shards.values():
             shard.renew_engine(settings)
+        if self._judge is not None:
+            self._judge.renew()
 
     async def ping_redis(self) -> float:
         """Seconds a PING takes, on a connection of its own."""
@@ -253,13 +276,59 @@ class LiveLane:
             tasks.append(asyncio.create_task(reports.run(), name="asset reports"))
         if not self._settings.venue.virtual_clock:
             tasks.append(asyncio.create_task(self.system.run(), name="system metrics"))
+            if self._system_fold_of is not None:
+                judging = while_leading(lambda: self._leads_the_first, self._judge_system)
+                tasks.append(asyncio.create_task(judging, name="system anomalies"))
+        if self._settings.hand_over.enabled:
+            handing = while_leading(lambda: self._leads_the_first, self._hand_over)
+            tasks.append(asyncio.create_task(handing, name="anomaly hand-over"))
         return tasks
+
+    @property
+    def _leads_the_first(self) -> bool:
+        """What one lane of all should do is done by the one that leads the first group."""
+        return next(iter(self._settings.groups)) in self.shards
+
+    async def _hand_over(self) -> None:
+        retention = self._settings.retention.anomaly_event_days * DAY
+        service = StreamHandOver(self._redis_url, self._settings.hand_over, retention=retention)
+        service.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(service.stop)
+
+    async def _judge_system(self) -> None:
+        judge = self._judge = SystemJudge(
+            self._surroundings.lake.open,
+            self._system_fold,
+            self._surroundings.streams,
+            lambda rows: publisher.take(rows),
+        )
+        publisher = AnomalyPublisher(
+            self._redis_url,
+            SYSTEM_GROUP,
+            self.signal_measurements,
+            self._settings.anomalies.model_dump(mode="json"),
+            self._settings.retention,
+            judge.circumstances,
+        )
+        publisher.start()
+        try:
+            await judge.run()
+        finally:
+            self._judge = None
+            await publisher.stop(PUBLISH_SECONDS)
+
+    def _system_fold(self) -> Fold:
+        if self._system_fold_of is None:
+            raise LiveLaneError("nobody has said how the system is judged")
+        return self._system_fold_of(self._settings)
 
     def _add_system_metrics(self, addition: Addition) -> None:
         """Of all lanes only the one that leads the first group writes what its machine does."""
-        first = next(iter(self._settings.groups))
-        if first in self.shards:
-            self.shards[first].outbox.add_other(addition)
+        if self._leads_the_first:
+            self.shards[next(iter(self._settings.groups))].outbox.add_other(addition)
 
     # -- groups ----------------------------------------------------------------------------------------------------
 

@@ -95,6 +95,10 @@ class SignalMeasurements:
 
     anomalies: Counter[str] = field(default_factory=Counter)
     """By severity."""
+    anomaly_events: Counter[str] = field(default_factory=Counter)
+    """Anomalies on their way to Redis: stored, known (they stood there), dropped."""
+    anomaly_event_failures: Counter[str] = field(default_factory=Counter)
+    """By the kind of error."""
     signals: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By strategy and status."""
     emitted: int = 0

@@ -148,6 +148,11 @@ class LaneCollector:
     def _signals(self) -> Iterable[Metric]:
         counted = self._source.signal_measurements
         yield _counter("anomalies", "Anomalies found", ("severity",), counted.anomalies)
+        yield _counter("anomaly_events", "Anomalies sent to Redis", ("outcome",), counted.anomaly_events)
+        failures = counted.anomaly_event_failures
+        yield _counter("anomaly_event_failures", "Attempts to publish anomalies that failed", ("error",), failures)
+        behind = sum(shard.publisher.waiting for shard in self._source.shards.values())
+        yield _gauge("anomaly_events_waiting", "Anomalies that Redis has not acknowledged", behind)
         yield _counter("signals", "Proposals judged", ("strategy", "status"), counted.signals)
         yield CounterMetricFamily("signals_emitted", "Signals that left by this process", value=counted.emitted)
         yield _counter("signals_suppressed", "Validated signals that did not leave", ("reason",), counted.suppressed)
@@ -257,6 +262,7 @@ class MetricsServer:
             "feeds": feeds,
             "engines": {name: group.health() for name, group in self._source.groups.items()},
             "emitter": self._emitter(),
+            "anomalies": self._anomalies(),
             "outbox": {
                 "records": sum(outbox.records for outbox in outboxes),
                 "spill_bytes": sum(outbox.spill.size for outbox in outboxes),
@@ -268,6 +274,16 @@ class MetricsServer:
                 "p50": measurements.close_to_redis.quantile(0.5),
                 "p99": measurements.close_to_redis.quantile(0.99),
             },
+        }
+
+    def _anomalies(self) -> dict[str, Any]:
+        counted = self._source.signal_measurements
+        publishers = [shard.publisher for shard in self._source.shards.values()]
+        return {
+            "error": next((publisher.error for publisher in publishers if publisher.error), ""),
+            "waiting": sum(publisher.waiting for publisher in publishers),
+            "published": dict(counted.anomaly_events),
+            "failures": dict(counted.anomaly_event_failures),
         }
 
     def _emitter(self) -> dict[str, Any]:

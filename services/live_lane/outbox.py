@@ -29,6 +29,7 @@ from services.live_lane.measurements import Measurements
 from services.live_lane.pending import Pending
 from services.live_lane.shard_lease import Fence
 from services.live_lane.spill import Spill, SpillFullError
+from services.live_lane.task_end import end_task
 from signal_assets.market.ingest import Output
 
 REDIS_ERRORS: Final = (redis.exceptions.RedisError, OSError, TimeoutError)
@@ -220,8 +221,7 @@ class Outbox:
             except TimeoutError:
                 if not self.lost:
                     log.warning("redis does not take everything in time", records=self.records)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_task(self._task)
         if self.lost:
             self._spill_kept()
         if self.records and not self._spill_memory():
@@ -233,8 +233,7 @@ class Outbox:
     async def abandon(self) -> None:
         """Somebody else leads: let go of everything, in memory and on disk, and count it."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_task(self._task)
         self.drop()
         self._spill.close()
         await self._client.aclose()

@@ -23,6 +23,7 @@ from resources.lake import LakeSource
 from resources.redis_keys import market_gaps
 from resources.redis_streams import StreamReader
 from resources.settings import Settings
+from services.live_lane.anomaly_publisher import AnomalyPublisher
 from services.live_lane.group_lane import GroupLane
 from services.live_lane.measurements import Measurements, SignalMeasurements
 from services.live_lane.outbox import Outbox
@@ -39,6 +40,8 @@ from signal_assets.market.messages import Trade
 from signal_assets.strategies.tables import STRATEGIES
 
 STOP_SECONDS: Final = 5.0
+FLUSH_SECONDS: Final = 60.0
+"""At the end of a recording: so long anomalies may take to reach Redis."""
 
 Outcome = Literal["stopped", "ended", "redis_lost"]
 Adapters = Mapping[str, Callable[..., BinanceClient]]
@@ -158,6 +161,15 @@ class Shard:
             settings.signals.duplicate_minutes * MINUTE,
             fence=lease.fence,
         )
+        self.publisher = AnomalyPublisher(
+            around.redis_url,
+            lease.group,
+            around.signal_measurements,
+            settings.anomalies.model_dump(mode="json"),
+            settings.retention,
+            lambda: self.engine.circumstances(),
+            fence=lease.fence,
+        )
         self.engine = GroupLane(
             lease.group,
             self._instruments,
@@ -168,6 +180,7 @@ class Shard:
             around.signal_measurements,
             virtual_clock=settings.venue.virtual_clock,
             started=around.engine_started,
+            judged=self.publisher.take,
         )
 
     def stop(self) -> None:
@@ -182,6 +195,7 @@ class Shard:
         """Let the engine go on as these settings want it; feeds are not touched."""
         self._settings = settings
         self.emitter.configure(component_configurations(settings), settings.signals.duplicate_minutes * MINUTE)
+        self.publisher.configure(settings.anomalies.model_dump(mode="json"))
         self.engine.renew(partial(self._around.folds_of, settings))
 
     def books(self) -> dict[str, dict[str, Any]]:
@@ -204,6 +218,7 @@ class Shard:
         try:
             self.outbox.hold()
             sending, emitting = self.outbox.start(), self.emitter.start()
+            self.publisher.start()  # its end is its own
             done, _ = await asyncio.wait((work, sending, emitting, *waits), return_when=asyncio.FIRST_COMPLETED)
             errors = [error for task in done if (error := task.exception()) is not None]
             superseded = self._lost.is_set() or any(isinstance(error, SupersededError) for error in errors)
@@ -213,11 +228,13 @@ class Shard:
         finally:
             await _cancel(work, *waits)
             if superseded:
+                await self.publisher.abandon()
                 await self.emitter.abandon()
                 await self.outbox.abandon()
             else:
                 await self.emitter.stop(STOP_SECONDS)
                 await self.outbox.stop(STOP_SECONDS)
+                await self.publisher.stop(STOP_SECONDS)
         if superseded:
             raise SupersededError(f"another lane leads {self.lease.group}")
         if self.outbox.lost:
@@ -242,6 +259,7 @@ class Shard:
                 await asyncio.gather(*running)
                 await self.engine.flush()
                 await self.emitter.flush()
+                await self.publisher.flush(FLUSH_SECONDS)
                 if not self._around.exit_at_end:
                     await self._stop.wait()
             finally:

@@ -23,6 +23,7 @@ from resources.redis_streams import open_async_redis
 from services.live_lane.measurements import SignalMeasurements
 from services.live_lane.outbox import FIRST_RETRY, KEPT_SECONDS, LONGEST_RETRY, REDIS_ERRORS
 from services.live_lane.shard_lease import Fence, HolderUnknownError
+from services.live_lane.task_end import end_task
 from signal_assets.event_time import MINUTE, SECOND
 from signal_assets.signals.signal_record import EmittedSignal, signal_fields
 
@@ -166,15 +167,13 @@ class SignalEmitter:
                     await self.flush()
             except TimeoutError:
                 log.warning("signals were not taken in time", signals=self.waiting)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_task(self._task)
         await self._client.aclose()
 
     async def abandon(self) -> None:
         """Somebody else leads: send nothing more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_task(self._task)
         self._measurements.suppressed["superseded"] += len(self._waiting)
         self._waiting.clear()
         await self._client.aclose()

@@ -1,10 +1,14 @@
-"""What the machine itself is doing: processor, memory, network, disk, every ten seconds.
+"""What the machine itself is doing: processor, memory, network, disk, at every point of the metrics grid.
 
-Belongs here: sampling and the stream's entry. Does not belong here: what is odd about a number (the stage
-``anomalies``).
+Belongs here: sampling and the stream's entry. Does not belong here: what is odd about a number (``system_judge`` and
+the stage ``anomalies``).
+
+Samples are raw facts. An entry's id is its grid point, so a repeat is refused, and runs take entries into
+``anomalies.system_samples`` as they take in what comes from the market.
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -12,20 +16,29 @@ from typing import Any, Final
 import psutil
 
 from resources.redis_keys import SYSTEM_METRICS
-from services.live_lane.batch import AUTOMATIC_ID, Addition
+from resources.redis_streams import entry_id
+from services.live_lane.batch import Addition
+from signal_assets.anomalies.system_series import SYSTEM
+from signal_assets.anomalies.tables import SYSTEM_SAMPLES
+from signal_assets.event_time import SECOND, floor_to
+from signal_assets.market.stream_codec import encode
 
 INTERVAL: Final = 10.0
-MAXIMUM_LENGTH: Final = 10_000
-"""Entries kept in the stream, about: a day."""
+MAXIMUM_LENGTH: Final = 100_000
+"""Entries kept in the stream, about, while no run takes them in: eleven days."""
 
 
 class SystemMetrics:
-    """Samples four series; rates are means since the sample before.
+    """Samples four series at multiples of the interval, by our clock; rates are means since the sample before.
 
     Parameters
     ----------
     send : callable
         Takes the stream's entry.
+    interval : float
+        Seconds.
+    host : str, optional
+        Default: this machine's name.
 
     Attributes
     ----------
@@ -34,19 +47,29 @@ class SystemMetrics:
         bytes per second, both directions together; what the machine does not tell is absent.
     """
 
-    def __init__(self, send: Callable[[Addition], None], *, interval: float = INTERVAL) -> None:
+    def __init__(
+        self, send: Callable[[Addition], None], *, interval: float = INTERVAL, host: str | None = None
+    ) -> None:
         self._send = send
-        self._interval = interval
+        self._interval = round(interval * SECOND)
+        self._host = host if host is not None else socket.gethostname()
         self._before: tuple[float, Mapping[str, int]] = (time.monotonic(), {})
         self.newest: dict[str, float] = {}
 
     async def run(self) -> None:
         """Sample until cancelled."""
         await asyncio.to_thread(self.sample)  # rates need a beginning
+        last = _now()
         while True:
-            await asyncio.sleep(self._interval)
+            point = max(floor_to(_now(), self._interval), floor_to(last, self._interval)) + self._interval
+            while (left := point - _now()) > 0:
+                # A clock that was set back is not waited for.
+                if left > self._interval:
+                    point = floor_to(_now(), self._interval) + self._interval
+                await asyncio.sleep(min(left, self._interval) / SECOND)
             self.newest = await asyncio.to_thread(self.sample)
-            self._send(entry(time.time_ns() // 1_000, self.newest))
+            self._send(entry(point, self.newest, self._host))
+            last = point
 
     def sample(self) -> dict[str, float]:
         """All series as of now."""
@@ -74,7 +97,21 @@ def _bytes_moved() -> dict[str, int]:
     return {name: sum(getattr(found, field) for field in fields[name]) for name, found in counters.items() if found}
 
 
-def entry(now: int, values: Mapping[str, float]) -> Addition:
-    """The stream's entry: ``time`` in µs UTC by our clock, and every series by its name."""
-    fields = (("time", str(now).encode()), *((name, repr(value).encode()) for name, value in values.items()))
-    return Addition(SYSTEM_METRICS, AUTOMATIC_ID, fields, MAXIMUM_LENGTH)
+def entry(point: int, values: Mapping[str, float], host: str) -> Addition:
+    """The stream's entry of a grid point (µs UTC).
+
+    Under ``data`` rows of ``anomalies.system_samples``, and for people every series by its name.
+    """
+    rows = [(SYSTEM.key, series, point, host, float(value)) for series, value in values.items()]
+    fields = (
+        ("n", str(len(rows)).encode()),
+        ("data", encode(SYSTEM_SAMPLES, rows)),
+        ("time", str(point).encode()),
+        ("host", host.encode()),
+        *((name, repr(value).encode()) for name, value in values.items()),
+    )
+    return Addition(SYSTEM_METRICS, entry_id(point), fields, MAXIMUM_LENGTH)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000

@@ -44,7 +44,6 @@ Row = tuple[Any, ...]
 
 ENSEMBLE: Final = StatisticalEnsemble.name
 REPORTED: Final = (*MEMBERS, ENSEMBLE)
-PER_INSTRUMENT: Final = len(MARKET_FEATURES)
 NOT_FILED: Final = ("", False, "", False, "")
 """Incident, opened, group incident, alert, suppressed of an anomaly that is not severe enough for an incident."""
 
@@ -64,6 +63,9 @@ class _Finding(NamedTuple):
 class AnomalyMachine:
     """Watches the market series of every instrument of a group; see :class:`signal_assets.machine.Machine`.
 
+    A machine that watches other series says which (:attr:`features`, :meth:`series_of`) and where their values come
+    from (:meth:`step`).
+
     Parameters
     ----------
     instruments : sequence of Instrument
@@ -75,6 +77,14 @@ class AnomalyMachine:
         and from those of REPORTED.
     """
 
+    features: tuple[str, ...] = MARKET_FEATURES
+    """What is watched of each instrument."""
+
+    @staticmethod
+    def series_of(instrument: str, feature: str) -> str:
+        """Name of the series of a feature."""
+        return series_name(instrument, feature)
+
     def __init__(
         self,
         instruments: Sequence[Instrument],
@@ -83,8 +93,8 @@ class AnomalyMachine:
     ) -> None:
         self._parameters = parameters
         self._market = {instrument.key: MarketSeries(parameters) for instrument in instruments}
-        self._series = [(key, series_name(key, feature)) for key in self._market for feature in MARKET_FEATURES]
-        self._first = {key: i * PER_INSTRUMENT for i, key in enumerate(self._market)}
+        self._series = [(key, self.series_of(key, feature)) for key in self._market for feature in self.features]
+        self._first = {key: i * len(self.features) for i, key in enumerate(self._market)}
         self._panel = StatisticalPanel(len(self._series), parameters)
         self._drift = DriftPanel([series for _, series in self._series], parameters)
         self._points = NewestPoints(
@@ -121,7 +131,7 @@ class AnomalyMachine:
             values = np.full(len(self._series), np.nan)
             for record in records:
                 first = self._first[record.instrument]
-                values[first : first + PER_INSTRUMENT] = self._market[record.instrument].values(record)
+                values[first : first + len(self.features)] = self._market[record.instrument].values(record)
             self._judge(time, values, rows)
         return rows
 
@@ -200,9 +210,10 @@ class AnomalyMachine:
 
     def _moved_together(self, instrument: str, series: str) -> str:
         """Correlations of a series with the others of its instrument and with its like of other instruments, JSON."""
-        own = range(self._first[instrument], self._first[instrument] + PER_INSTRUMENT)
+        count = len(self.features)
+        own = range(self._first[instrument], self._first[instrument] + count)
         leading = next(number for number in own if self._series[number][1] == series)
-        alike = range(leading % PER_INSTRUMENT, len(self._series), PER_INSTRUMENT)
+        alike = range(leading % count, len(self._series), count)
         found = self._points.correlated(leading, sorted({*own, *alike} - {leading}))
         return json.dumps({self._series[number][1]: correlation for number, correlation in found.items()})
 

@@ -3,6 +3,7 @@
 Belongs here: choosing the series and reading what a picture needs. Does not belong here: drawing (``anomaly_plot``).
 """
 
+from collections.abc import Sequence
 from datetime import date
 
 import pandas as pd
@@ -40,14 +41,19 @@ def most_eventful(incidents: pd.DataFrame, anomalies: pd.DataFrame, count: int) 
     return [(str(key), str(series)) for key, series in ordered[names].head(count).itertuples(index=False)]
 
 
-def anomaly_pictures(lake: Lake, settings: Settings, day: date, count: int) -> list[Picture]:
-    """The ``count`` most eventful series of ``day`` with all that happened to them; none where nothing happened."""
+def anomaly_pictures(
+    lake: Lake, settings: Settings, day: date, count: int, instruments: Sequence[str] | None = None
+) -> list[Picture]:
+    """The ``count`` most eventful series of ``day`` with all that happened to them; none where nothing happened.
+
+    ``instruments``: whose series; default: all, the system's among them.
+    """
     lake.ensure([METRICS, ANOMALIES, INCIDENTS, INCIDENT_GROUPS, DRIFTS])
     window = Window.of_day(day)
-    anomalies = lake.read(ANOMALIES, start=window.start, end=window.end)
-    incidents = lake.read(INCIDENTS, start=window.start, end=window.end)
+    anomalies = lake.read(ANOMALIES, start=window.start, end=window.end, instruments=instruments)
+    incidents = lake.read(INCIDENTS, start=window.start, end=window.end, instruments=instruments)
     groups = lake.read(INCIDENT_GROUPS, start=window.start, end=window.end)
-    drifts = lake.read(DRIFTS, start=window.start, end=window.end)
+    drifts = lake.read(DRIFTS, start=window.start, end=window.end, instruments=instruments)
     parameters = anomaly_parameters(settings.anomalies, settings.grid_milliseconds)
     warm_up = 2 * parameters.window * parameters.metrics_interval
     pictures = []

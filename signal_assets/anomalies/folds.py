@@ -1,7 +1,7 @@
-"""How the anomaly tables follow from the features.
+"""How the anomaly tables follow from the features, and from what the machine itself is doing.
 
-Belongs here: the fold, its parameters out of the settings, which detectors watch. Does not belong here: the machine
-(``anomaly_machine``), finding plug-ins (``plug_ins``).
+Belongs here: the folds, its parameters out of the settings, which detectors watch. Does not belong here: the machines
+(``anomaly_machine``, ``system_machine``), finding plug-ins (``plug_ins``).
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,8 @@ from signal_assets.anomalies.novelty_detector import NoveltyDetector
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.plug_ins import PlugIn, detector_plug_ins
 from signal_assets.anomalies.series import FEATURES_COLUMNS
-from signal_assets.anomalies.tables import LABELS, TABLES
+from signal_assets.anomalies.system_machine import SystemMachine
+from signal_assets.anomalies.tables import LABELS, SYSTEM_SAMPLES, TABLES
 from signal_assets.derivation import Input
 from signal_assets.event_time import MILLISECOND, SECOND
 from signal_assets.fold import Fold
@@ -119,6 +120,19 @@ def anomalies(parameters: AnomalyParameters, plug_ins: Sequence[PlugIn] = ()) ->
     )
 
 
+def system_anomalies(parameters: AnomalyParameters, plug_ins: Sequence[PlugIn] = ()) -> Fold:
+    """The same of the system series, stepped through the samples of :data:`SYSTEM_GROUP`."""
+    detectors = (novelty, *(plug_in.factory for plug_in in plug_ins))
+    return Fold(
+        name="system_anomalies",
+        tables=TABLES,
+        inputs=(Input(SYSTEM_SAMPLES),),
+        machine=lambda instruments: SystemMachine(instruments, parameters, detectors),
+        in_force=(LABELS,),
+        version=" ".join([repr(parameters), *(plug_in.version for plug_in in plug_ins)]),
+    )
+
+
 def anomaly_fold(settings: Settings) -> Fold:
     """The fold as configured, with the plug-ins that are installed.
 
@@ -128,7 +142,23 @@ def anomaly_fold(settings: Settings) -> Fold:
         If a plug-in that the configuration names is not there or is no detector. One that it does not name is left out
         and logged instead.
     """
+    return anomalies(anomaly_parameters(settings.anomalies, settings.grid_milliseconds), _installed(settings))
+
+
+def system_fold(settings: Settings) -> Fold:
+    """The system's fold as configured, with the plug-ins that are installed.
+
+    Raises
+    ------
+    PlugInError
+        As of :func:`anomaly_fold`.
+    """
+    parameters = anomaly_parameters(settings.anomalies, settings.grid_milliseconds)
+    return system_anomalies(parameters, _installed(settings))
+
+
+def _installed(settings: Settings) -> Sequence[PlugIn]:
     plug_ins, refused = detector_plug_ins(settings.anomalies.plug_ins)
     for reason in refused:
         log.warning("a detector plug-in is left out", reason=reason)
-    return anomalies(anomaly_parameters(settings.anomalies, settings.grid_milliseconds), plug_ins)
+    return plug_ins

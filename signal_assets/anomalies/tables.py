@@ -5,7 +5,7 @@ from typing import Final
 from signal_assets.market.tables import INSTRUMENT
 from signal_assets.table import Column, ColumnType, Table
 
-SERIES: Final = Column("series", ColumnType.TEXT, "What is watched, `market.{instrument}.{feature}`")
+SERIES: Final = Column("series", ColumnType.TEXT, "What is watched, `market.{instrument}.{feature}` or `system.…`")
 ALERTED: Final = Column("alerted", ColumnType.FLAG, "People were told of it")
 SUPPRESSED: Final = Column(
     "suppressed",
@@ -167,5 +167,21 @@ LABELS: Final = Table(
     time="valid_from",
 )
 """Written by people, not by runs: so it is none of TABLES, nobody waits for it, and retention leaves it alone."""
+
+SYSTEM_SAMPLES: Final = Table(
+    name="anomalies.system_samples",
+    description="What the machine of the leading live lane was doing: one number per system series and grid point.",
+    columns=(
+        Column("instrument", ColumnType.TEXT, "`SYSTEM.PLATFORM`: samples concern no instrument"),
+        Column("series", ColumnType.TEXT, "system.cpu.usage, .memory.usage, .network.io or .disk.io"),
+        Column("time", ColumnType.TIME, "Point of the metrics grid, by our clock", "µs UTC"),
+        Column("host", ColumnType.TEXT, "Machine that was sampled"),
+        Column("value", ColumnType.REAL, "Percent of processor or memory; bytes per second since the sample before"),
+    ),
+    key=("instrument", "series", "time"),
+    kind="raw",
+    time="time",
+)
+"""Raw facts beside the market's: none of TABLES, for no group of instruments waits for them."""
 
 TABLES: Final = (METRICS, SCORES, ANOMALIES, INCIDENTS, INCIDENT_GROUPS, DRIFTS)

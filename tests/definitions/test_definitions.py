@@ -12,6 +12,7 @@ from dagster import AssetKey, AssetSpec, DagsterInstance, Definitions
 from resources import redis_keys
 from resources.settings import Settings, load_settings
 from signal_assets.aggregates.tables import DOLLAR_DEPTH, DOLLAR_TRADES
+from signal_assets.anomalies.tables import METRICS, SYSTEM_SAMPLES
 from signal_assets.definitions import build_defs
 from signal_assets.event_time import DAY, MINUTE, SECOND
 from signal_assets.levels.tables import PRICE_ZONES, VALUE_AREA, WAVE_PEAKS
@@ -277,3 +278,27 @@ def test_a_lost_redis_is_noticed_and_nothing_is_doubled(location: Location) -> N
     metadata = result.asset_materializations_for_node("market_trades")[0].metadata
     assert metadata["streams_read_from_the_beginning"].value == 1
     assert metadata["repeated_rows"].value == 60
+
+
+@pytest.mark.slow
+def test_what_the_machine_does_has_a_job_of_its_own(location: Location) -> None:
+    for number in range(1, 61):
+        rows = [("SYSTEM.PLATFORM", "system.cpu.usage", MIDNIGHT + number * 10 * SECOND, "host-1", 40.0 + number % 7)]
+        location.streams.add(redis_keys.SYSTEM_METRICS, SYSTEM_SAMPLES, rows[0][2], rows)
+    end = MIDNIGHT + 600 * SECOND
+    tags = {GROUP_TAG: "system", END_TAG: str(end)}
+    for _ in range(2):  # a repeat adds nothing
+        assert location.run("system", partition_key="2024-08-08", tags=tags).success
+    lake = location.lake.open()
+    assert len(lake.read(SYSTEM_SAMPLES)) == 60
+    metrics = lake.read(METRICS, instruments=["SYSTEM.PLATFORM"])
+    assert set(metrics["series"]) == {"system.cpu.usage"}
+    assert len(metrics) == 60
+    # The other jobs neither wait for it nor touch its rows, a day run on its own partition makes them anew.
+    location.record(range(3))
+    location.close(MIDNIGHT + 3 * MINUTE)
+    assert location.forward(MIDNIGHT + 3 * MINUTE).success
+    location.streams.add(redis_keys.SYSTEM_METRICS, SYSTEM_SAMPLES, MIDNIGHT + DAY, [])
+    assert location.run("system", partition_key="2024-08-08", tags=tags | {END_TAG: str(MIDNIGHT + DAY)}).success
+    assert location.run("system", partition_key="2024-08-08").success
+    assert len(lake.read(METRICS, instruments=["SYSTEM.PLATFORM"])) == 60

@@ -15,17 +15,21 @@ from resources.redis_keys import MARKET_DEAD, market_features, market_gaps, mark
 from resources.redis_keys import SIGNALS as STREAM
 from resources.redis_streams import StreamReader
 from resources.settings import Settings, load_settings
+from services.live_lane import while_leading
 from services.live_lane.__main__ import _concerns_the_engines, _concerns_the_lane, spare_what_lives_long
 from services.live_lane.engine_start import rows_of
 from services.live_lane.lane import LiveLane, LiveLaneError
 from services.simulated_venue.order_flow import OrderFlow
 from services.simulated_venue.server import SimulatedVenue
+from signal_assets.anomalies.folds import system_anomalies
 from signal_assets.event_time import SECOND
 from signal_assets.fold import Fold, forward_fold
 from signal_assets.market import tables
 from signal_assets.market.stream_codec import decode
 from signal_assets.signals.tables import SIGNALS
+from tests.anomalies.test_system_machine import PARAMETERS, POINTS
 from tests.fakes import FakeLake
+from tests.live_lane.test_system_judge import Stage as SystemStage
 from tests.live_lane.toy_folds import lake_with, toy_folds
 
 GROUP = "crypto"
@@ -242,3 +246,73 @@ def test_what_lives_long_is_spared_by_the_garbage_collector() -> None:
         assert gone() is None
     finally:
         gc.unfreeze()
+
+
+async def test_what_the_machine_does_is_judged_published_and_handed_over(
+    redis_server: Any, tmp_path: Path, wait_until: Any
+) -> None:
+    stage = SystemStage(redis_server)
+    for number in range(1, POINTS + 1):
+        stage.sample(number)
+    loaded = load_settings()
+    settings = loaded.model_copy(
+        update={
+            "hand_over": loaded.hand_over.model_copy(
+                update={"enabled": True, "least_severity": "LOW", "batch_seconds": 0.05}
+            ),
+            "live": loaded.live.model_copy(update={"metrics_port": 0, "health_port": 0}),
+        }
+    )
+    lane = LiveLane(
+        settings,
+        redis_server.url,
+        tmp_path,
+        lake=FakeLake(stage.lake),
+        system_fold_of=lambda settings: system_anomalies(PARAMETERS),
+    )
+    stage.run()
+    expected = set(stage.in_lake)
+    client = redis_server.client()
+    tasks = [asyncio.create_task(work()) for work in (lane._judge_system, lane._hand_over)]
+    try:
+        await wait_until(lambda: client.xlen("anomalies:memory") == len(expected))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(expected) > 3
+    records = [orjson.loads(fields[b"record"]) for _, fields in client.xrange("anomalies:memory")]
+    assert {record["id"] for record in records} == expected
+    assert {record["metric_name"] for record in records} <= {"cpu_usage", "memory_usage", "network_io", "disk_io"}
+    assert lane.signal_measurements.anomaly_events["stored"] == len(expected)
+
+
+async def test_work_of_the_leading_lane_runs_while_it_leads(wait_until: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(while_leading, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(while_leading, "RETRY_SECONDS", 0.001)
+    leads, begun, ended, fails = False, 0, 0, True
+
+    async def work() -> None:
+        nonlocal begun, ended
+        begun += 1
+        try:
+            if fails:
+                raise ValueError("x")
+            await asyncio.Event().wait()
+        finally:
+            ended += 1
+
+    task = asyncio.create_task(while_leading.while_leading(lambda: leads, work))
+    await asyncio.sleep(0.02)
+    assert begun == 0
+    leads = True
+    await wait_until(lambda: begun > 2)  # it fails and begins again
+    fails = False
+    await wait_until(lambda: begun == ended + 1)
+    leads = False
+    await wait_until(lambda: begun == ended)
+    leads = True
+    await wait_until(lambda: begun == ended + 1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert begun == ended

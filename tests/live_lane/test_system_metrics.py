@@ -11,6 +11,8 @@ from resources.redis_keys import SYSTEM_METRICS
 from services.live_lane import system_metrics
 from services.live_lane.batch import Addition
 from services.live_lane.system_metrics import SystemMetrics, entry
+from signal_assets.anomalies.tables import SYSTEM_SAMPLES
+from signal_assets.market.stream_codec import decode
 
 WaitUntil = Callable[[Callable[[], bool]], Awaitable[None]]
 
@@ -45,20 +47,47 @@ def test_a_machine_without_a_disk_has_no_disk_series(monkeypatch: pytest.MonkeyP
 
 async def test_one_entry_per_sample_goes_out(wait_until: WaitUntil) -> None:
     sent: list[Addition] = []
-    sampler = SystemMetrics(sent.append, interval=0.01)
+    sampler = SystemMetrics(sent.append, interval=0.01, host="host-1")
     task = asyncio.create_task(sampler.run())
     await wait_until(lambda: len(sent) >= 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert {(addition.key, addition.id, addition.maximum_length) for addition in sent} == {
-        (SYSTEM_METRICS, "*", 10_000)
-    }
+    points = [int(addition.id.removesuffix("-0")) for addition in sent]
+    assert points == sorted(set(points))
+    assert {point % 10_000 for point in points} == {0}  # multiples of 10 ms, in µs
+    assert {(addition.key, addition.maximum_length) for addition in sent} == {(SYSTEM_METRICS, 100_000)}
     fields = dict(sent[-1].fields)
-    assert list(fields)[:3] == ["time", "system.cpu.usage", "system.memory.usage"]
+    assert list(fields)[:6] == ["n", "data", "time", "host", "system.cpu.usage", "system.memory.usage"]
     assert float(fields["system.cpu.usage"]) >= 0
-    assert sampler.newest.keys() == fields.keys() - {"time"}
+    assert sampler.newest.keys() == fields.keys() - {"n", "data", "time", "host"}
 
 
-def test_an_entry_names_time_and_series() -> None:
-    made = entry(1_736_208_000_000_000, {"system.cpu.usage": 12.5})
-    assert made.fields == (("time", b"1736208000000000"), ("system.cpu.usage", b"12.5"))
+def test_an_entry_holds_rows_for_the_lake_and_numbers_for_people() -> None:
+    made = entry(1_736_208_000_000_000, {"system.cpu.usage": 12.5, "system.disk.io": 0}, "host-1")
+    assert (made.key, made.id) == (SYSTEM_METRICS, "1736208000000000-0")
+    fields = dict(made.fields)
+    assert fields["n"] == b"2"
+    assert fields["time"] == b"1736208000000000"
+    assert fields["host"] == b"host-1"
+    assert fields["system.cpu.usage"] == b"12.5"
+    rows = decode(SYSTEM_SAMPLES, fields["data"])
+    assert [tuple(row) for row in rows.itertuples(index=False)] == [
+        ("SYSTEM.PLATFORM", "system.cpu.usage", 1_736_208_000_000_000, "host-1", 12.5),
+        ("SYSTEM.PLATFORM", "system.disk.io", 1_736_208_000_000_000, "host-1", 0.0),
+    ]
+
+
+async def test_the_point_before_a_sample_is_its_time(monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil) -> None:
+    clock = [1_736_208_004_000_000]  # four seconds after a point
+
+    async def sleep(seconds: float) -> None:
+        clock[0] += round(seconds * 1_000_000)
+        if len(sent) == 3:
+            raise asyncio.CancelledError
+
+    sent: list[Addition] = []
+    monkeypatch.setattr(system_metrics, "_now", lambda: clock[0])
+    monkeypatch.setattr(system_metrics.asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await SystemMetrics(sent.append).run()
+    assert [addition.id for addition in sent] == [f"17362080{second}000000-0" for second in (10, 20, 30)]

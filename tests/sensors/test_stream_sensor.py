@@ -10,7 +10,9 @@ from resources import redis_keys
 from resources.lake import LakeError, Offset, Progress
 from resources.redis_streams import StreamsAwayError
 from resources.run_retention import remove_runs
-from sensors.stream_sensor import read_cursor, stream_sensor
+from sensors.stream_sensor import read_cursor, stream_sensor, system_sensor
+from signal_assets.anomalies.system_assets import SYSTEM_ASSETS
+from signal_assets.anomalies.tables import SYSTEM_SAMPLES
 from signal_assets.definitions import build_defs
 from signal_assets.event_time import DAY, MINUTE, SECOND
 from signal_assets.market.tables import FEATURES
@@ -193,3 +195,18 @@ def test_a_store_that_is_away_is_a_line(bench: Bench, monkeypatch: pytest.Monkey
         assert str(error) in bench.skip()
     bench.close(MIDNIGHT + MINUTE)
     assert bench.request()
+
+
+def test_samples_of_the_machine_start_a_run_of_their_own(instance: DagsterInstance) -> None:
+    bench = Bench(instance)
+    bench.sensor = system_sensor(SYSTEM_ASSETS)
+    assert "no grid point has closed yet" in bench.skip()
+    for number in (1, 2, 3):
+        bench.streams.add(redis_keys.SYSTEM_METRICS, SYSTEM_SAMPLES, MIDNIGHT + number * 10 * SECOND, [])
+    asked = bench.request()
+    assert (asked.tags[GROUP_TAG], asked.tags[END_TAG]) == ("system", str(MIDNIGHT + 30 * SECOND))
+    lake = bench.lake.open()
+    with lake.transaction(asset="x", run_id="x") as unit:
+        for asset in SYSTEM_ASSETS:
+            unit.advance(asset, "system", None, Progress(MIDNIGHT, MIDNIGHT + 30 * SECOND))
+    assert "nothing new" in bench.skip()

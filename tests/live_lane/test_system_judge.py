@@ -1,0 +1,161 @@
+"""What the live lane says of the machine's samples is what runs say of them, whoever reads when."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from resources.duck_lake import DuckLake
+from resources.lake import Lake
+from resources.memory_lake import MemoryLake
+from resources.redis_keys import MARKET_GENERATION, SYSTEM_METRICS
+from resources.redis_streams import StreamReader, open_redis
+from resources.settings import Addresses
+from services.live_lane import system_judge
+from services.live_lane.system_judge import BehindError, SystemJudge
+from services.live_lane.system_metrics import entry
+from signal_assets.anomalies.folds import system_anomalies
+from signal_assets.anomalies.system_assets import SYSTEM_ASSETS, SYSTEM_RAW
+from signal_assets.anomalies.system_series import SYSTEM, SYSTEM_GROUP
+from signal_assets.anomalies.tables import ANOMALIES, LABELS, SYSTEM_SAMPLES, TABLES
+from signal_assets.fold import forward_fold
+from signal_assets.market.stream_intake import take_in
+from signal_assets.tactical_end import stream_end
+from tests.anomalies.test_system_machine import INTERVAL, PARAMETERS, POINTS, START, sample_rows
+
+WaitUntil = Callable[[Callable[[], bool]], Awaitable[None]]
+Rows = Mapping[str, Sequence[tuple[Any, ...]]]
+
+pytestmark = pytest.mark.slow
+
+
+class Stage:
+    """A Redis with samples, a lake, runs, and judges that come and go."""
+
+    def __init__(self, redis_server: Any, lake: Lake | None = None) -> None:
+        self.client = redis_server.client()
+        self.client.set(MARKET_GENERATION, "life")
+        self.streams = StreamReader(open_redis(redis_server.url))
+        self.lake = lake if lake is not None else MemoryLake()
+        self.lake.ensure([SYSTEM_SAMPLES, LABELS, *TABLES])
+        self.found: dict[str, tuple[Any, ...]] = {}
+
+    def sample(self, number: int) -> None:
+        """What sampler and outbox do."""
+        values = {row[1]: row[4] for row in sample_rows(number)}
+        addition = entry(START + number * INTERVAL, values, "host-1")
+        self.client.xadd(addition.key, dict(addition.fields), id=addition.id)  # type: ignore[arg-type]
+
+    def run(self) -> None:
+        """What the sensor and a run of the job do."""
+        end = stream_end(self.lake, self.streams, [SYSTEM_METRICS], SYSTEM_GROUP, SYSTEM_ASSETS)
+        if isinstance(end, str):
+            return
+        take_in(self.lake, self.streams, SYSTEM_RAW, SYSTEM_GROUP, end=end, run_id="run")
+        forward_fold(self.lake, system_anomalies(PARAMETERS), SYSTEM_GROUP, [SYSTEM], end=end, run_id="run")
+
+    def judge(self) -> SystemJudge:
+        return SystemJudge(lambda: self.lake, lambda: system_anomalies(PARAMETERS), self.streams, self.take)
+
+    def take(self, rows: Rows) -> None:
+        """What Redis does: the first of an id stays."""
+        for row in rows.get(ANOMALIES.name, ()):
+            assert self.found.setdefault(row[0], tuple(row)) == tuple(row)
+
+    def look(self, judge: SystemJudge) -> None:
+        for rows in judge._advance():
+            self.take(rows)
+
+    @property
+    def in_lake(self) -> dict[str, tuple[Any, ...]]:
+        frame = self.lake.read(ANOMALIES)[list(ANOMALIES.value_columns)]
+        return {row[0]: tuple(row) for row in frame.itertuples(index=False)}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_judged_live_is_judged_by_runs(redis_server: Any, seed: int) -> None:
+    stage, chance = Stage(redis_server), random.Random(seed)
+    judge = stage.judge()
+    for number in range(1, POINTS + 1):
+        stage.sample(number)
+        if chance.random() < 0.6:
+            try:
+                stage.look(judge)
+            except BehindError:
+                judge.renew()
+        if chance.random() < 0.2:
+            stage.run()
+        if chance.random() < 0.03:
+            judge = stage.judge()  # the last one was killed
+    stage.run()
+    stage.look(stage.judge())
+    assert len(stage.in_lake) > 3
+    assert stage.found == stage.in_lake
+    assert len(stage.lake.read(SYSTEM_SAMPLES)) == 4 * POINTS  # every sample once
+    assert stage.client.xlen(SYSTEM_METRICS) == 1  # what was committed is removed, but the last
+
+
+def test_samples_that_a_run_has_taken_away_are_found_in_the_lake(redis_server: Any) -> None:
+    stage = Stage(redis_server)
+    judge = stage.judge()
+    stage.sample(1)
+    stage.look(judge)
+    for number in range(2, POINTS + 1):
+        stage.sample(number)
+    stage.run()
+    stage.sample(POINTS + 1)
+    with pytest.raises(BehindError, match="have gone to the lake"):
+        stage.look(judge)
+    judge.renew()
+    stage.look(judge)
+    assert stage.found == stage.in_lake
+    assert judge.time == START + (POINTS + 1) * INTERVAL
+
+
+def test_a_lake_on_disk_holds_what_was_judged_live(redis_server: Any, addresses: Addresses) -> None:
+    lake = DuckLake(addresses)
+    try:
+        stage = Stage(redis_server, lake)
+        judge = stage.judge()
+        for number in range(1, POINTS + 1):
+            stage.sample(number)
+            if number % 10 == 0:
+                stage.look(judge)
+            if number % 60 == 0:
+                stage.run()
+                judge = stage.judge()
+        stage.look(judge)
+        assert len(stage.in_lake) > 3
+        assert stage.found == stage.in_lake
+        assert len(lake.read(SYSTEM_SAMPLES)) == 4 * POINTS
+    finally:
+        lake.close()
+
+
+async def test_a_lake_that_is_away_is_tried_again(
+    redis_server: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_judge, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(system_judge, "FIRST_RETRY", 0.01)
+    stage, away = Stage(redis_server), True
+
+    def open_lake() -> Lake:
+        if away:
+            raise OSError("cannot open the lake")
+        return stage.lake
+
+    for number in range(1, POINTS + 1):
+        stage.sample(number)
+    judge = SystemJudge(open_lake, lambda: system_anomalies(PARAMETERS), stage.streams, stage.take)
+    task = asyncio.create_task(judge.run())
+    try:
+        await wait_until(lambda: judge.circumstances().stopped == "OSError: cannot open the lake")
+        away = False
+        await wait_until(lambda: judge.time == START + POINTS * INTERVAL and not judge.error)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    stage.run()
+    assert stage.found == stage.in_lake

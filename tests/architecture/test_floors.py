@@ -42,6 +42,7 @@ MEETS_THE_OUTSIDE = {
     "learned",
     "rollback",
     "labels",
+    "system_assets",
     "evaluation",
 }
 """Modules of a stage that load, write or report; a new one is named here on purpose."""

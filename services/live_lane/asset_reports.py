@@ -18,6 +18,7 @@ from services.live_lane.venue_feed import VenueFeed
 REPORT_INTERVAL: Final = 10.0
 TIME_LIMIT: Final = 5.0
 WEBSERVER_VARIABLE: Final = "SIGNAL_WEBSERVER_URL"
+"""Environment variable: where Dagster's webserver answers; unset: nothing is reported."""
 
 _TOTALS: Final = ("sequence_gaps", "resyncs", "crossed", "duplicates", "late_trades")
 
@@ -61,7 +62,7 @@ class AssetReports:
                     await self._report(session, feed, rate)
 
     async def _report(self, session: aiohttp.ClientSession, feed: VenueFeed, rate: float) -> None:
-        url = f"{self._url}/report_asset_observation/feeds/{feed.settings.venue}"
+        url = f"{self._url}/report_asset_observation/feeds/{feed.settings.venue.lower()}"
         body = orjson.dumps({"metadata": metadata(feed, rate), "description": f"feed {feed.state}"})
         try:
             async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:

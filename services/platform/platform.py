@@ -297,11 +297,12 @@ class Platform:
                 )
             )
         if self._with_live_lane:
+            reports_to = {"SIGNAL_WEBSERVER_URL": self.ui_url} if self.ui_url else {}
             children.append(
                 self._child(
                     "live_lane",
                     [sys.executable, "-m", "services.live_lane"],
-                    environment=venue_environment,
+                    environment=venue_environment | reports_to,
                     may_finish=True,
                 )
             )

@@ -28,7 +28,7 @@ from resources.lake import LakeError, Progress
 from resources.memory_lake import MemoryLake
 from resources.redis_keys import SIGNALS as SIGNALS_STREAM
 from resources.redis_keys import market_features
-from resources.redis_streams import StreamReader, open_redis
+from resources.redis_streams import StreamReader, StreamsAwayError, open_redis
 from services.demo import FORWARD, forward_progress
 from services.platform.environment import dagster_home, exports
 from services.platform.platform import Platform
@@ -191,7 +191,7 @@ class Tails:
 
     def _watch(self) -> None:
         while not self._ended.wait(POLL_SECONDS):
-            with contextlib.suppress(redis.RedisError):  # away, as planned
+            with contextlib.suppress(redis.RedisError, StreamsAwayError):  # away, as planned
                 tail = min(self._reader.tail(key) or 0 for key in self._keys)
                 if tail and (not self.seen or tail > self.seen[-1][1]):
                     self.seen.append((time.time(), tail))

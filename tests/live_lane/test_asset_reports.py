@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from dagster import AssetKey, DagsterInstance
+from dagster import DagsterInstance
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
@@ -15,6 +15,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from services.live_lane.asset_reports import AssetReports
 from services.live_lane.measurements import Measurements
 from services.live_lane.venue_lane import LaneSettings
+from signal_assets.market.assets import feed_key
 
 
 class Lane:
@@ -62,7 +63,7 @@ async def test_dagster_shows_the_feed_as_an_observation(webserver: tuple[str, Da
     measurements = Measurements(messages=0)
     await report(url + "/", measurements)
     assert measurements.report_failures == 0
-    record = instance.fetch_observations(AssetKey(["feeds", "BINANCE"]), limit=1).records[0]
+    record = instance.fetch_observations(feed_key("BINANCE"), limit=1).records[0]
     assert record.asset_observation is not None
     values: dict[str, Any] = {name: value.value for name, value in record.asset_observation.metadata.items()}
     assert values["lag_seconds"] == 0.25

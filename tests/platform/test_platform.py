@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 STAND_IN = """
 import os, time
-print(os.environ.get("SIGNAL_VENUE__STREAM_URL"), flush=True)
+print(os.environ.get("SIGNAL_WEBSERVER_URL"), flush=True)
 time.sleep(600)
 """
 
@@ -133,6 +133,8 @@ def test_it_answers_where_it_says(running: Running, base: Path) -> None:
         assert connection.info.dbname == "signals"
     assert redis.Redis.from_url(platform.addresses.redis_url).ping()
     assert (base / "home" / "addresses.json").stat().st_mode & 0o777 == 0o600
+    log = base / "home" / "logs" / "live_lane.log"
+    eventually(lambda: log.exists() and platform.ui_url in log.read_text().split())  # where the live lane reports to
     said = "\n".join(running.lines)
     for address in (platform.ui_url, platform.addresses.redis_url, platform.addresses.lake_path):
         assert address

@@ -27,7 +27,7 @@ from resources.exchange.binance_messages import MessageParser
 from services.simulated_venue.market_plan import ANOMALY_KINDS, FlowSettings
 from services.simulated_venue.order_flow import OrderFlow
 from services.simulated_venue.served_market import ServedMarket
-from signal_assets.anomalies.anomaly_machine import AnomalyMachine
+from signal_assets.anomalies.anomaly_machine import ENSEMBLE, AnomalyMachine
 from signal_assets.anomalies.novelty_detector import NoveltyDetector
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.series import MARKET_FEATURES
@@ -86,7 +86,7 @@ def _answer(lane: VenueIngest, request: Any, market: ServedMarket) -> None:
 
 def watched(flow: OrderFlow) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of ``anomalies.metrics`` and ``anomalies.anomalies``."""
-    parameters = AnomalyParameters()
+    parameters = AnomalyParameters(raising=(ENSEMBLE,), alerting=(ENSEMBLE,))
     machines = {instrument.key: AnomalyMachine([instrument], parameters) for instrument in flow.instruments}
     record = record_class(FEATURES)
     metrics: list[Any] = []
@@ -160,13 +160,13 @@ def main(out: Console | None = None) -> None:
     table = Table("alerts", title=f"Simulated venue, {size}; recall by kind, of all, false alerts a series-day")
     for name in (*ANOMALY_KINDS, "all", "precision", "false", "delay s"):
         table.add_column(name, justify="right")
-    sources = {str(name): rows for name, rows in anomalies[anomalies["alert"]].groupby("detector")}
-    for name, alerts in (sources | {f"novelty, window {WINDOW:,}": novelty_alerts(metrics)}).items():
+    opening = anomalies[anomalies["opened"]].assign(alert=True)  # of incidents, before anything keeps them from people
+    for name, alerts in {ENSEMBLE: opening, f"novelty, window {WINDOW:,}": novelty_alerts(metrics)}.items():
         alerts = alerts[alerts["time"] > first]
         score = score_alerts(planted, alerts, TOLERANCE)
         found = alert_delays(planted, alerts, TOLERANCE).notna().groupby(planted["kind"]).mean()
         table.add_row(
-            str(name),
+            name,
             *(f"{found.get(kind, math.nan):.2f}" for kind in ANOMALY_KINDS),
             f"{score.recall:.3f}",
             f"{score.precision:.3f}",

@@ -92,7 +92,7 @@ def judged(market: Market, settings: Settings, parameters: AnomalyParameters) ->
 def alerts(found: pd.DataFrame, who: Sequence[str], parameters: AnomalyParameters) -> pd.DataFrame:
     """Alerts if the anomalies of these detectors alone make incidents."""
     severe = SEVERITIES[SEVERITIES.index(parameters.alert_severity) :]
-    told, incidents = [], Incidents(parameters.cool_down)
+    told, incidents = [], Incidents(parameters.keep_firing)
     for row in found[found["detector"].isin(who) & found["severity"].isin(severe)].itertuples():
         incidents.close(row.time)
         _, first = incidents.take(row.time, row.instrument, row.series, row.sigma, row.severity, row.direction)

@@ -179,7 +179,7 @@ class BinanceClient:
 
     # the stream ----------------------------------------------------------------------------------------------------
 
-    async def stream(self) -> AsyncIterator[tuple[int, bytes]]:
+    def stream(self) -> AsyncIterator[tuple[int, bytes]]:
         """Messages of one connection, in order.
 
         Yields
@@ -194,10 +194,13 @@ class BinanceClient:
         FeedDisconnectedError
             However else the connection ended or could not be made.
         """
-        url = f"{self._stream_url}/stream?streams={'/'.join(self.stream_names)}"
+        return self._listen(self._stream_url, self.stream_names)
+
+    async def _listen(self, address: str, names: Sequence[str]) -> AsyncIterator[tuple[int, bytes]]:
+        """Messages of one socket below a base address."""
         try:
             async with self._opened_session().ws_connect(
-                url,
+                f"{address}/stream?streams={'/'.join(names)}",
                 max_msg_size=LARGEST_FRAME,
                 heartbeat=STREAM_SILENCE_SECONDS,
                 compress=0,
@@ -213,7 +216,7 @@ class BinanceClient:
                     else:
                         raise _ending(message, socket.close_code)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise FeedDisconnectedError(f"stream {self._stream_url}: {_words(error)}") from error
+            raise FeedDisconnectedError(f"stream {address}: {_words(error)}") from error
 
     def parse(self, received_ns: int, raw: bytes) -> Message | None:
         """One raw message; ``None`` for the answer to a subscription.

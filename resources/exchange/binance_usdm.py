@@ -1,15 +1,20 @@
 """Binance USD-M perpetual futures.
 
-Belongs here: the futures' addresses, weights and limits. Does not belong here: how a request is made and a stream read
+Belongs here: the futures' addresses, weights and limits. Does not belong here: how a request is made and a socket read
 (``binance_client.py``), the chain of ``pu`` (``signal_assets.market.order_book``).
+
+Since 2026-04-23 the exchange serves books below ``/public`` and trades below ``/market`` only, so it takes two sockets;
+one without a path is accepted and stays silent. Source: Binance, "Important WebSocket Change Notice – Base URL Split &
+Migration" (USD-M futures, web-socket market streams).
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from resources.exchange.binance_client import BinanceClient, Endpoints
 from resources.exchange.binance_messages import PERPETUAL
-from resources.exchange.errors import ExchangeRefusedError
+from resources.exchange.errors import ExchangeRefusedError, FeedDisconnectedError, FeedEndedError
 from signal_assets.instrument import Instrument
 
 USDM: Final = Endpoints(
@@ -23,6 +28,11 @@ USDM: Final = Endpoints(
     information_weight=1,
     information_by_symbol=False,
 )
+
+ROUTES: Final = {"depth": "/public", "bookTicker": "/public", "aggTrade": "/market"}
+"""Where the exchange serves a kind of stream."""
+WAITING: Final = 10_000
+"""Messages that may wait for whoever reads; then the sockets are not read on."""
 
 
 class BinanceUsdm(BinanceClient):
@@ -63,3 +73,36 @@ class BinanceUsdm(BinanceClient):
             if instrument.trade_stream != "aggTrade":
                 raise ExchangeRefusedError(f"{instrument.key}: USD-M futures have aggregated trades only (aggTrade)")
         super().__init__(instruments, USDM, rest_url=rest_url, stream_url=stream_url)
+
+    async def stream(self) -> AsyncIterator[tuple[int, bytes]]:
+        """Messages of the sockets for books and for trades, each in order, as they arrive.
+
+        Yields and raises as :meth:`BinanceClient.stream`: disconnected as soon as one is, ended when all are.
+        """
+        names: dict[str, list[str]] = {}
+        for name in self.stream_names:
+            names.setdefault(ROUTES[name.split("@")[1]], []).append(name)
+        arrived: asyncio.Queue[tuple[int, bytes] | FeedEndedError | FeedDisconnectedError] = asyncio.Queue(WAITING)
+
+        async def carry(route: str) -> None:
+            try:
+                async for message in self._listen(self._stream_url + route, names[route]):
+                    await arrived.put(message)
+            except (FeedEndedError, FeedDisconnectedError) as error:
+                await arrived.put(error)
+
+        sockets = [asyncio.create_task(carry(route)) for route in names]
+        try:
+            open_sockets = len(sockets)
+            while True:
+                found = await arrived.get()
+                if isinstance(found, tuple):
+                    yield found
+                    continue
+                open_sockets -= 1
+                if isinstance(found, FeedDisconnectedError) or not open_sockets:
+                    raise found
+        finally:
+            for socket in sockets:
+                socket.cancel()
+            await asyncio.gather(*sockets, return_exceptions=True)

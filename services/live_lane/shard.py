@@ -232,9 +232,10 @@ class Shard:
                 await self.emitter.abandon()
                 await self.outbox.abandon()
             else:
-                await self.emitter.stop(STOP_SECONDS)
+                await asyncio.gather(  # of anomalies nothing is lost: the lake has them
+                    self.emitter.stop(STOP_SECONDS), self.publisher.stop(STOP_SECONDS)
+                )
                 await self.outbox.stop(STOP_SECONDS)
-                await self.publisher.stop(STOP_SECONDS)
         if superseded:
             raise SupersededError(f"another lane leads {self.lease.group}")
         if self.outbox.lost:

@@ -242,7 +242,9 @@ def test_the_report_is_one_page_without_requests(page: Page, tmp_path: Path) -> 
 def _covers_the_whole_way(result: DemoResult) -> None:
     """Every stage has something to show, and what is printed follows from it."""
     summary = result.summary
-    assert {line.name for line in summary.tables if line.rows == 0} <= {"market.feed_gaps", "performance.alerts"}
+    assert {line.name for line in summary.tables if line.rows == 0} <= {
+        *("market.feed_gaps", "performance.alerts", "anomalies.drifts")
+    }
     assert result.market_minutes > 110
     assert any(wall.found for wall in summary.walls)
     score = summary.anomalies.score

@@ -1,7 +1,8 @@
 """A loopback venue that speaks the protocol of the USD-M futures, written from the exchange's documentation.
 
 Ids of diffs have holes and chain on ``pu`` alone, a snapshot has at most 1,000 levels a side and carries ``E`` and
-``T``, prices have as many decimals as the tick.
+``T``, prices have as many decimals as the tick. Books come below ``/public`` and trades below ``/market``; a socket says
+nothing of streams that are not served where it was opened.
 """
 
 import random
@@ -83,11 +84,14 @@ class FuturesVenue:
         return web.json_response({"serverTime": 1_700_000_000_123} if path == "time" else {})
 
     async def stream(self, request: web.Request) -> web.WebSocketResponse:
-        self.asked.append(("stream", dict(request.query)))
+        route = request.match_info["route"]
+        self.asked.append((route, dict(request.query)))
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        served = {"public": "btcusdt@depth@100ms", "market": "btcusdt@aggTrade"}[route]
         for raw in self.wire:
-            await socket.send_str(raw.decode())
+            if (name := orjson.loads(raw)["stream"]) == served and name in request.query["streams"].split("/"):
+                await socket.send_str(raw.decode())
         await socket.close(code=1000, message=b"end of recording")
         return socket
 
@@ -95,7 +99,7 @@ class FuturesVenue:
     async def served(self) -> AsyncIterator[str]:
         """Its address, http, while it answers on a loopback port."""
         application = web.Application()
-        application.router.add_get("/stream", self.stream)
+        application.router.add_get("/{route:public|market}/stream", self.stream)
         application.router.add_get("/fapi/v1/{path}", self.answer)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()

@@ -148,7 +148,8 @@ async def test_a_book_and_a_tape_from_the_futures_stream() -> None:
     ingest = VenueIngest([PERPETUAL], IngestSettings())
     async with serving(venue) as binance:
         trades = await follow(binance, ingest)
-    assert ("stream", {"streams": "btcusdt@depth@100ms/btcusdt@aggTrade"}) in venue.asked
+    assert ("public", {"streams": "btcusdt@depth@100ms"}) in venue.asked
+    assert ("market", {"streams": "btcusdt@aggTrade"}) in venue.asked
     state = ingest.state(KEY)
     # two holes in the diffs: the book was lost and found twice; the repeated diff changed nothing
     assert (state["synced"], state["sequence_gaps"], state["resyncs"], state["crossed"]) == (True, 2, 2, 0)

@@ -249,11 +249,15 @@ class AnomalyPublisher:
             self._measurements.anomaly_events["dropped"] += 1
 
     async def _send(self) -> None:
-        if not self._configured:
-            await self._client.set(redis_keys.ANOMALY_CONFIGURATION, self._configuration())
-            self._configured = True
-        while self._waiting:
-            await self._send_some([self._waiting[i] for i in range(min(AT_ONCE, len(self._waiting)))])
+        await self._client.ping()  # connects anew, if it must, before anything is sent: what was forgotten goes first
+        while self._forgotten or not self._configured or self._waiting:
+            if self._forgotten:
+                self._tell_again()
+            elif not self._configured:
+                await self._client.set(redis_keys.ANOMALY_CONFIGURATION, self._configuration())
+                self._configured = True
+            else:
+                await self._send_some([self._waiting[i] for i in range(min(AT_ONCE, len(self._waiting)))])
         now = time.monotonic()
         if now - self._last_health >= HEALTH_SECONDS:
             await self._send_health()
@@ -275,13 +279,14 @@ class AnomalyPublisher:
                 await self._publish(keys=keys, args=arguments, client=pipeline)
             results = await pipeline.execute(raise_on_error=False)
         now = time.monotonic()
-        again = self._lately_sent(now)
         for row, result in zip(rows, results, strict=True):
             verdict = self._verdict(result)
             self._waiting.popleft()
             self._kept.append((now, row))
             self._measurements.anomaly_events[verdict] += 1
-        self._waiting.extend(again)
+            # Behind a new connection nothing is settled before it was told again.
+            while not self._forgotten and self._kept[0][0] < now - KEPT_SECONDS:
+                self._kept.popleft()
 
     def _verdict(self, result: Any) -> str:
         if isinstance(result, BaseException):
@@ -293,16 +298,14 @@ class AnomalyPublisher:
             raise HolderUnknownError("who leads has changed while anomalies were published")
         return verdict
 
-    def _lately_sent(self, now: float) -> list[Row]:
-        """After a new connection, what was sent shortly before it: Redis may have forgotten its last second."""
-        again: list[Row] = []
-        if self._forgotten:
-            self._forgotten, self._configured = False, False
-            again = [row for at, row in self._kept if at >= now - KEPT_SECONDS]
-            self._kept.clear()
-        while self._kept and self._kept[0][0] < now - KEPT_SECONDS:
-            self._kept.popleft()
-        return again
+    def _tell_again(self) -> None:
+        """After a new connection, put what was acknowledged last in front: Redis may have forgotten its last second.
+
+        However long ago that was: all that counts is how long before the last acknowledgement.
+        """
+        self._forgotten = self._configured = False
+        self._waiting.extendleft(row for _, row in reversed(self._kept))
+        self._kept.clear()
 
     def _words(self, row: Row) -> tuple[list[str], list[str | int]]:
         """Keys and arguments of :data:`PUBLISH`."""

@@ -172,16 +172,43 @@ async def test_an_answer_that_was_lost_counts_once(redis_server: Any) -> None:
         assert stage.measurements.anomaly_event_failures == {"TimeoutError": 1}
 
 
-async def test_a_redis_that_forgot_the_last_second_is_told_again(redis_server: Any) -> None:
+@pytest.mark.parametrize(("kept", "there"), [(0.0, (1, 2, 3)), (3_600.0, (0, 1, 2, 3))])
+async def test_a_redis_that_forgot_the_last_second_is_told_again(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch, kept: float, there: tuple[int, ...]
+) -> None:
+    # Seconds before the last acknowledgement: at 0, what was acknowledged with it, however long ago it was.
+    monkeypatch.setattr(anomaly_publisher, "KEPT_SECONDS", kept)
     async with Publishing(redis_server) as stage:
-        stage.take(0, 1)
+        stage.take(0)
+        await stage.flushed()
+        stage.take(1, 2)
         await stage.flushed()
         stage.client.flushall()  # as after the death of its machine
         stage.client.client_kill_filter(_type="normal", skipme=True)
-        stage.take(2)
+        stage.take(3)
         await stage.flushed()
-        # Only what was sent within two seconds is still held: on a machine that took longer, that is nothing.
-        assert set(stage.stored) - set(ids(0, 1)) == set(ids(2))
+        assert set(ids(*there)) <= set(stage.stored)
+        assert stage.client.exists(ANOMALY_CONFIGURATION)
+
+
+async def test_what_was_forgotten_is_told_again_once_it_is_known_who_leads(
+    redis_server: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anomaly_publisher, "HEALTH_SECONDS", 0.01)
+    fence = Fence("live:holder:crypto", "7 here/a")
+    async with Publishing(redis_server, fence=fence) as stage:
+        stage.client.set(fence.key, fence.value)
+        stage.take(0, 1)
+        await stage.flushed()
+        stage.client.flushall()
+        stage.client.client_kill_filter(_type="normal", skipme=True)
+        # Nothing new comes, and Redis has forgotten who leads as well.
+        await wait_until(lambda: "HolderUnknownError" in stage.publisher.error)
+        await wait_until(lambda: stage.publisher.waiting == 2)
+        assert stage.stored == []
+        stage.client.set(fence.key, fence.value)
+        await wait_until(lambda: stage.stored == ids(0, 1))
+        assert stage.counts("day", SECONDS) == {f"{VOLUME}|HIGH": 2}
 
 
 async def test_who_does_not_lead_stores_nothing(redis_server: Any) -> None:

@@ -88,6 +88,11 @@ class StreamHandOver:
         """Records ``accepted`` and ``dead``, and ``failures`` of the receiver, since the start."""
         return self._sender.counts if self._sender is not None else {}
 
+    @property
+    def reads(self) -> bool:
+        """Whether the reading thread lives."""
+        return self._thread is not None and self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to read; returns at once."""
         # A direct call is a batch of one that waits for nothing.
@@ -147,26 +152,36 @@ class StreamHandOver:
         entries = found[0][1] if found else []
         for raw_id, raw in entries:
             position = raw_id.decode()
-            self._submit(position, {name.decode(): value.decode() for name, value in raw.items()})
+            self._submit(position, raw)
         return position
 
-    def _submit(self, entry: str, fields: Mapping[str, str]) -> None:
+    def _submit(self, entry: str, raw: Mapping[bytes, bytes]) -> None:
         try:
-            anomaly = parse_anomaly(fields)
-        except AnomalyRecordError as error:
-            dead: dict[Any, Any] = {"reason": str(error), "entry": entry, **fields}
+            record = self._record(raw)
+        except Exception as error:  # whatever is odd about one entry: those behind it are handed over
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = str(error) if isinstance(error, AnomalyRecordError) else text
+            dead: dict[Any, Any] = {**raw, b"reason": reason, b"entry": entry}
             self._reading.xadd(
                 dead_letters(ANOMALIES),
                 dead,
                 maxlen=DEAD_LENGTH,
                 approximate=True,
             )
-            log.warning("anomaly cannot be read", error=str(error), entry=entry)
+            log.warning("anomaly cannot be read", error=reason, entry=entry)
             return
-        if self._sender is not None and self._mapping.wants(anomaly):
-            record = memory_record(anomaly, self._mapping, self._origin)
+        if self._sender is not None and record is not None:
             self._positions.append((record.id, entry))
             self._sender.submit(record)
+
+    def _record(self, raw: Mapping[bytes, bytes]) -> MemoryRecord | None:
+        """What is to be handed over of an entry; None: it is not severe enough."""
+        anomaly = parse_anomaly({name.decode(): value.decode() for name, value in raw.items()})
+        if not self._mapping.wants(anomaly):
+            return None
+        record = memory_record(anomaly, self._mapping, self._origin)
+        record.as_json().encode()  # half a surrogate pair is text for us and for nobody else
+        return record
 
     def _settled(self, records: Sequence[MemoryRecord]) -> None:
         """In the sending thread: note where it stands; records are settled in the order in which they were read."""

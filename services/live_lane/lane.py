@@ -47,6 +47,7 @@ LOCK_FILE: Final = "live_lane.lock"
 SPILL_FOLDER: Final = "spill"
 PREPARE_SECONDS: Final = 2.0
 PUBLISH_SECONDS: Final = 1.0
+HAND_OVER_LOOK_SECONDS: Final = 1.0
 SystemFoldOf = Callable[[Settings], Fold]
 MEGABYTE: Final = 1024 * 1024
 
@@ -294,7 +295,9 @@ class LiveLane:
         service = StreamHandOver(self._redis_url, self._settings.hand_over, retention=retention)
         service.start()
         try:
-            await asyncio.Event().wait()
+            while service.reads:
+                await asyncio.sleep(HAND_OVER_LOOK_SECONDS)
+            raise LiveLaneError("anomalies are no longer read to be handed over")
         finally:
             await asyncio.to_thread(service.stop)
 

@@ -142,6 +142,40 @@ def test_what_cannot_be_read_or_is_not_taken_is_a_dead_letter(redis_server: Any)
 
 
 @pytest.mark.slow
+def test_a_malformed_entry_is_a_dead_letter_and_those_behind_it_are_handed_over(redis_server: Any) -> None:
+    client, receiver = redis_server.client(), Receiver()
+    malformed: list[dict[Any, Any]] = [
+        anomaly_fields(anomaly(1, severity="DIRE")),
+        anomaly_fields(anomaly(2, time=2**62)),  # 148 thousand years from now
+        {**anomaly_fields(anomaly(3)), "series": b'"\xff"'},
+        {**anomaly_fields(anomaly(4)), "series": b'"\\ud800"'},
+        {**anomaly_fields(anomaly(5)), "value": "1" + "0" * 400},
+    ]
+    for fields in malformed:
+        client.xadd(ANOMALIES, fields)
+    entries = add(client, 6)
+    service = StreamHandOver(redis_server.url, settings(), receiver, retention=DAY)
+    service.start()
+    try:
+        wait_until(lambda: client.get(ANOMALIES_HANDED_OVER) == entries[-1])
+        assert service.reads
+    finally:
+        service.stop()
+    assert receiver.ids == [record(6).id]
+    dead = [fields for _, fields in client.xrange("anomalies:dead")]
+    assert [fields[b"id"].decode() for fields in dead] == [f'"{number:032x}"' for number in range(1, 6)]
+    assert [fields[b"reason"].partition(b":")[0] for fields in dead] == [
+        b"ValueError",
+        b"OverflowError",
+        b"UnicodeDecodeError",
+        b"UnicodeEncodeError",
+        b"OverflowError",
+    ]
+    assert dead[2][b"series"] == b'"\xff"'  # as it came
+    assert not service.reads
+
+
+@pytest.mark.slow
 def test_redis_away_and_back(redis_server: Any) -> None:
     client = redis_server.client()
     add(client, 1)

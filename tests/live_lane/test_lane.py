@@ -15,6 +15,7 @@ from resources.redis_keys import MARKET_DEAD, market_features, market_gaps, mark
 from resources.redis_keys import SIGNALS as STREAM
 from resources.redis_streams import StreamReader
 from resources.settings import Settings, load_settings
+from services.hand_over.stream_hand_over import StreamHandOver
 from services.live_lane import while_leading
 from services.live_lane.__main__ import _concerns_the_engines, _concerns_the_lane, spare_what_lives_long
 from services.live_lane.engine_start import rows_of
@@ -286,6 +287,15 @@ async def test_what_the_machine_does_is_judged_published_and_handed_over(
     assert {record["metric_name"] for record in records} <= {"cpu_usage", "memory_usage", "network_io", "disk_io"}
     counted = lane.signal_measurements.anomaly_events
     assert counted["stored"] + counted["known"] >= len(expected)  # known: an answer was lost on the way
+
+
+async def test_a_hand_over_that_no_longer_reads_has_failed(
+    redis_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StreamHandOver, "_read_all", lambda self: None)  # its thread ends at once
+    lane = LiveLane(load_settings(), redis_server.url, tmp_path)
+    with pytest.raises(LiveLaneError, match="no longer read"):
+        await asyncio.wait_for(lane._hand_over(), 120)  # otherwise it goes on as if nothing had happened
 
 
 async def test_work_of_the_leading_lane_runs_while_it_leads(wait_until: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,20 +72,28 @@ class SystemJudge:
         self._fold_of = fold_of
         self._streams = streams
         self._judged = judged
-        self._stepper: Stepper | None = None
+        self._renewals = 0
+        self._stepper: tuple[int, Stepper] | None = None
+        """With the number of renewals before it began: one that was asked for meanwhile makes it the last one's."""
         self._lake: Lake | None = None
         self.time: int | None = None
         self.error = "starting"
 
     def circumstances(self) -> Circumstances:
         """How the detectors do, as far as their rows do not say it."""
-        machine: Any = self._stepper.machine if self._stepper is not None else None
+        stepper = self._stepper_in_force
+        machine: Any = stepper.machine if stepper is not None else None
         failures, last = getattr(machine, "failures", {}), getattr(machine, "last_failure", {})
         return Circumstances(time.time_ns() // 1_000, dict(failures), dict(last), self.error)
 
     def renew(self) -> None:
         """Begin anew from the lake, as the settings of the moment want it."""
-        self._stepper = None
+        self._renewals += 1
+
+    @property
+    def _stepper_in_force(self) -> Stepper | None:
+        renewals, stepper = self._stepper or (0, None)
+        return stepper if renewals == self._renewals else None
 
     async def run(self) -> None:
         """Judge until cancelled."""
@@ -94,14 +102,15 @@ class SystemJudge:
             try:
                 made = await asyncio.to_thread(self._advance)
             except BehindError:
-                self._stepper = None
+                self.renew()
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             except Exception as error:  # lake or Redis away, a fault of ours: the next start begins from the lake
                 text = " ".join(f"{type(error).__name__}: {error}".split())
                 if text != self.error:
                     log.warning("the system is not judged", error=text)
-                self._stepper, self.error = None, text
+                self.renew()
+                self.error = text
                 await asyncio.sleep(retry)
                 retry = min(retry * 2, LONGEST_RETRY)
                 continue
@@ -115,7 +124,7 @@ class SystemJudge:
     def _advance(self) -> list[Mapping[str, Sequence[Row]]]:
         """Rows of the steps that have become due."""
         made: list[Mapping[str, Sequence[Row]]] = []
-        stepper = self._stepper
+        renewals, stepper = self._renewals, self._stepper_in_force
         if stepper is None:
             stepper = self._start(made)
         while entries := self._streams.read_after(SYSTEM_METRICS, self.time, ENTRIES_AT_ONCE):
@@ -124,7 +133,7 @@ class SystemJudge:
                 for moment, events in group_by_time({SYSTEM_SAMPLES: decode(SYSTEM_SAMPLES, entry.fields["data"])}):
                     made.append(stepper.step(moment, events))
                 self.time = entry.id
-        self._stepper = stepper
+        self._stepper = renewals, stepper
         return made
 
     def _start(self, made: list[Mapping[str, Sequence[Row]]]) -> Stepper:

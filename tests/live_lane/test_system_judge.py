@@ -159,3 +159,20 @@ async def test_a_lake_that_is_away_is_tried_again(
         await asyncio.gather(task, return_exceptions=True)
     stage.run()
     assert stage.found == stage.in_lake
+
+
+def test_a_renewal_that_comes_while_it_judges_is_not_lost(redis_server: Any) -> None:
+    stage, begun = Stage(redis_server), 0
+
+    def fold_of() -> Any:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            judge.renew()  # these settings are no longer those in force
+        return system_anomalies(PARAMETERS)
+
+    judge = SystemJudge(lambda: stage.lake, fold_of, stage.streams, stage.take)
+    for number in (1, 2, 3):
+        stage.sample(number)
+        stage.look(judge)
+    assert begun == 2

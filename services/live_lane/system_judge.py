@@ -11,6 +11,7 @@ wrong is its own: market data and signals do not depend on it.
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -41,6 +42,10 @@ log = structlog.get_logger("live_lane.system")
 
 class BehindError(RuntimeError):
     """Entries that were not read here have gone to the lake."""
+
+
+class EndedError(RuntimeError):
+    """Nobody waits any more for what is judged."""
 
 
 class SystemJudge:
@@ -76,6 +81,8 @@ class SystemJudge:
         self._stepper: tuple[int, Stepper] | None = None
         """With the number of renewals before it began: one that was asked for meanwhile makes it the last one's."""
         self._lake: Lake | None = None
+        self._behind = False
+        self._ended = threading.Event()
         self.time: int | None = None
         self.error = "starting"
 
@@ -96,7 +103,13 @@ class SystemJudge:
         return stepper if renewals == self._renewals else None
 
     async def run(self) -> None:
-        """Judge until cancelled."""
+        """Judge until cancelled; once."""
+        try:
+            await self._judge_all()
+        finally:
+            self._ended.set()  # a thread cannot be cancelled, and the process' end waits for it
+
+    async def _judge_all(self) -> None:
         retry = FIRST_RETRY
         while True:
             try:
@@ -117,22 +130,26 @@ class SystemJudge:
             retry, self.error = FIRST_RETRY, ""
             for rows in made:
                 self._judged(rows)
-            await asyncio.sleep(LOOK_SECONDS)
+            if not self._behind:
+                await asyncio.sleep(LOOK_SECONDS)
 
     # -- in a thread -----------------------------------------------------------------------------------------------
 
     def _advance(self) -> list[Mapping[str, Sequence[Row]]]:
-        """Rows of the steps that have become due."""
+        """Rows of the steps that have become due, of so many entries at most."""
         made: list[Mapping[str, Sequence[Row]]] = []
         renewals, stepper = self._renewals, self._stepper_in_force
         if stepper is None:
             stepper = self._start(made)
-        while entries := self._streams.read_after(SYSTEM_METRICS, self.time, ENTRIES_AT_ONCE):
+        entries = self._streams.read_after(SYSTEM_METRICS, self.time, ENTRIES_AT_ONCE)
+        if entries:
             self._require_no_gap()
-            for entry in entries:
-                for moment, events in group_by_time({SYSTEM_SAMPLES: decode(SYSTEM_SAMPLES, entry.fields["data"])}):
-                    made.append(stepper.step(moment, events))
-                self.time = entry.id
+        for entry in entries:
+            self._require_somebody_waiting()
+            for moment, events in group_by_time({SYSTEM_SAMPLES: decode(SYSTEM_SAMPLES, entry.fields["data"])}):
+                made.append(stepper.step(moment, events))
+            self.time = entry.id
+        self._behind = len(entries) == ENTRIES_AT_ONCE
         self._stepper = renewals, stepper
         return made
 
@@ -159,10 +176,15 @@ class SystemJudge:
             offset = lake.offset(SYSTEM_METRICS)
             end = max(progress.progress, offset.last_id if offset is not None else 0)
             for moment, events in events_between(lake, fold, [SYSTEM], begin, end, late=False):
+                self._require_somebody_waiting()
                 rows = stepper.step(moment, events)
                 made.append({ANOMALIES.name: rows.get(ANOMALIES.name, ())})
             self.time = end
         return stepper
+
+    def _require_somebody_waiting(self) -> None:
+        if self._ended.is_set():
+            raise EndedError("the system is no longer judged here")
 
     def _require_no_gap(self) -> None:
         """Runs remove entries that they have taken in, but the last one: behind one that was read all others are there.

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from signal_assets.anomalies.folds import system_anomalies
 from signal_assets.anomalies.system_assets import SYSTEM_ASSETS, SYSTEM_RAW
 from signal_assets.anomalies.system_series import SYSTEM, SYSTEM_GROUP
 from signal_assets.anomalies.tables import ANOMALIES, LABELS, SYSTEM_SAMPLES, TABLES
-from signal_assets.fold import forward_fold
+from signal_assets.fold import Stepper, forward_fold
 from signal_assets.market.stream_intake import take_in
 from signal_assets.tactical_end import stream_end
 from tests.anomalies.test_system_machine import INTERVAL, PARAMETERS, POINTS, START, sample_rows
@@ -29,6 +30,7 @@ WaitUntil = Callable[[Callable[[], bool]], Awaitable[None]]
 Rows = Mapping[str, Sequence[tuple[Any, ...]]]
 
 pytestmark = pytest.mark.slow
+WAIT = 120.0
 
 
 class Stage:
@@ -176,3 +178,67 @@ def test_a_renewal_that_comes_while_it_judges_is_not_lost(redis_server: Any) -> 
         stage.sample(number)
         stage.look(judge)
     assert begun == 2
+
+
+async def test_what_has_gathered_is_judged_batch_by_batch_without_a_pause(
+    redis_server: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_judge, "LOOK_SECONDS", 3_600.0)
+    monkeypatch.setattr(system_judge, "ENTRIES_AT_ONCE", 7)
+    stage = Stage(redis_server)
+    for number in range(1, POINTS + 1):
+        stage.sample(number)
+    judge = stage.judge()
+    stage.look(judge)
+    assert judge.time == START + 7 * INTERVAL
+    task = asyncio.create_task(judge.run())
+    try:
+        await wait_until(lambda: judge.time == START + POINTS * INTERVAL and not judge.error)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    stage.run()
+    assert set(stage.found) <= set(stage.in_lake)  # of the last batch rows may not have been handed on
+    assert len(stage.found) > 3
+
+
+@pytest.mark.parametrize("in_lake", [False, True])
+async def test_whoever_no_longer_judges_reads_no_further_entry(
+    redis_server: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch, in_lake: bool
+) -> None:
+    stage = Stage(redis_server)
+    for number in range(1, POINTS + 1):
+        stage.sample(number)
+    if in_lake:
+        take_in(stage.lake, stage.streams, SYSTEM_RAW, SYSTEM_GROUP, end=START + POINTS * INTERVAL, run_id="run")
+    steps, third, cancelled, over = 0, threading.Event(), threading.Event(), threading.Event()
+
+    class Waiting(Stepper):
+        def step(self, time: int, events: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            if steps == 3:
+                third.set()
+                cancelled.wait(WAIT)
+            return super().step(time, events)
+
+    monkeypatch.setattr(system_judge, "Stepper", Waiting)
+    judge = stage.judge()
+    advance = judge._advance
+
+    def watched() -> Any:
+        try:
+            return advance()
+        finally:
+            over.set()
+
+    monkeypatch.setattr(judge, "_advance", watched)
+    task = asyncio.create_task(judge.run())
+    try:
+        await wait_until(third.is_set)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        cancelled.set()
+    await wait_until(over.is_set)
+    assert steps == 3

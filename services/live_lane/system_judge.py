@@ -28,7 +28,7 @@ from signal_assets.event_time import DAY
 from signal_assets.fold import Fold, Stepper, events_between, group_by_time, records_of, versions_in_force
 from signal_assets.machine import decode_state
 from signal_assets.market.stream_codec import decode
-from signal_assets.market.stream_intake import MarketStreams
+from signal_assets.market.stream_intake import MarketStreams, payload_of
 
 LOOK_SECONDS: Final = 1.0
 FIRST_RETRY: Final = 5.0
@@ -146,8 +146,10 @@ class SystemJudge:
             self._require_no_gap()
         for entry in entries:
             self._require_somebody_waiting()
-            for moment, events in group_by_time({SYSTEM_SAMPLES: decode(SYSTEM_SAMPLES, entry.fields["data"])}):
-                made.append(stepper.step(moment, events))
+            payload = payload_of(entry)  # none in those of older versions, which runs pass over too
+            if payload is not None:
+                for moment, events in group_by_time({SYSTEM_SAMPLES: decode(SYSTEM_SAMPLES, payload)}):
+                    made.append(stepper.step(moment, events))
             self.time = entry.id
         self._behind = len(entries) == ENTRIES_AT_ONCE
         self._stepper = renewals, stepper

@@ -7,7 +7,7 @@ them (the live lane) or Dagster (``assets.py``).
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import pandas as pd
 import structlog
@@ -18,6 +18,8 @@ from signal_assets.derivation import WorkDone, asset_name
 from signal_assets.event_time import day_start, iso
 from signal_assets.market.stream_codec import decode
 from signal_assets.table import Table
+
+ENTRIES_AT_ONCE: Final = 500
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +60,8 @@ def take_in(lake: Lake, streams: MarketStreams, raw: RawTable, group: str, *, en
     Rows of all instruments, their offsets and the progress are one transaction as long as they fit into one batch. An
     offset is compared inside the transaction, under the lock, so two runs cannot take the same entry twice; rows are
     anti-joined on their key besides, so a repeated entry changes nothing. Streams are trimmed below the committed
-    offset.
+    offset. Entries without a payload (older versions wrote such into ``system:metrics``) are passed over, counted in
+    ``details``.
 
     Raises
     ------
@@ -137,7 +140,11 @@ def _write(
     generation: str,
     done: WorkDone,
 ) -> None:
-    frames = [decode(raw.table, entry.fields["data"]) for _, entries in batches for entry in entries]
+    payloads = [payload_of(entry) for _, entries in batches for entry in entries]
+    if without := payloads.count(None):
+        log.warning("entries_without_payload", asset=raw.asset, entries=without)
+        done.details["entries_without_payload"] = int(done.details.get("entries_without_payload", 0)) + without
+    frames = [decode(raw.table, payload) for payload in payloads if payload is not None]
     frames = [frame for frame in frames if len(frame)]
     if frames:
         rows = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
@@ -163,6 +170,11 @@ def _position(committed: Offset | None, generation: str, tail: int, key: str, do
     return None
 
 
+def payload_of(entry: StreamEntry) -> bytes | None:
+    """The rows of an entry, encoded; None: it is none of ours, or of an older version's."""
+    return entry.fields.get("data")
+
+
 def stream_watermark(streams: MarketStreams, feature_keys: Sequence[str]) -> int | None:
     """Newest grid point that every instrument with a stream has closed; None while there is no stream at all."""
     tails = [tail for key in feature_keys if (tail := streams.tail(key)) is not None]
@@ -171,8 +183,18 @@ def stream_watermark(streams: MarketStreams, feature_keys: Sequence[str]) -> int
 
 def first_closed(streams: MarketStreams, feature_keys: Sequence[str]) -> int | None:
     """Oldest grid point still in the streams: where a new lake's history begins."""
-    first = [entries[0].id for key in feature_keys if (entries := streams.read_after(key, None, 1))]
+    first = [found for key in feature_keys if (found := _first_with_rows(streams, key)) is not None]
     return min(first) if first else None
+
+
+def _first_with_rows(streams: MarketStreams, key: str) -> int | None:
+    """Nearly always the very first; the ids of others may be no event times."""
+    position, count = None, 1
+    while entries := streams.read_after(key, position, count):
+        if found := [entry.id for entry in entries if payload_of(entry) is not None]:
+            return found[0]
+        position, count = entries[-1].id, ENTRIES_AT_ONCE
+    return None
 
 
 def describe_watermark(watermark: int | None) -> str:

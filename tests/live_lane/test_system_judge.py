@@ -163,6 +163,24 @@ async def test_a_lake_that_is_away_is_tried_again(
     assert stage.found == stage.in_lake
 
 
+def test_entries_of_an_older_version_are_passed_over(redis_server: Any) -> None:
+    stage = Stage(redis_server)
+    for second in range(3):  # of the same days, by the clock of Redis: in ms
+        moment = START // 1_000 + second * 1_000
+        stage.client.xadd(
+            SYSTEM_METRICS, {"time": str(moment * 1_000), "system.cpu.usage": "12.5"}, id=f"{moment}-{second}"
+        )
+    for number in range(1, POINTS + 1):
+        stage.sample(number)
+    judge = stage.judge()
+    stage.look(judge)
+    assert judge.time == START + POINTS * INTERVAL
+    stage.run()
+    assert len(stage.in_lake) > 3
+    assert stage.found == stage.in_lake
+    assert len(stage.lake.read(SYSTEM_SAMPLES)) == 4 * POINTS
+
+
 def test_a_renewal_that_comes_while_it_judges_is_not_lost(redis_server: Any) -> None:
     stage, begun = Stage(redis_server), 0
 

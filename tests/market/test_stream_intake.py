@@ -68,6 +68,21 @@ def test_streams_are_trimmed_below_what_is_committed() -> None:
     assert streams.tail(KEY) == 5
 
 
+def test_entries_without_a_payload_are_passed_over() -> None:
+    streams, lake = FakeStreams(), MemoryLake()
+    streams.entries[KEY] = [StreamEntry(number, {"time": b"1"}) for number in (1, 2)]
+    streams.tails[KEY] = 2
+    assert first_closed(streams, [KEY]) is None
+    for number in (3, 4):
+        streams.add(KEY, TRADES, number, [trade(number)])
+    assert first_closed(streams, [KEY]) == 3
+    done = take_in(lake, streams, RAW, "crypto", end=START + 4 * SECOND, run_id="a")
+    assert lake.read(TRADES)["trade_id"].tolist() == [3, 4]
+    assert done.details["entries_without_payload"] == 2
+    done = take_in(lake, streams, RAW, "crypto", end=START + 5 * SECOND, run_id="b")
+    assert "entries_without_payload" not in done.details
+
+
 def test_the_watermark_is_that_of_the_slowest_stream() -> None:
     streams = FakeStreams(tails={"a": 7, "b": 5})
     assert stream_watermark(streams, ["a", "b", "never"]) == 5

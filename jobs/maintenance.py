@@ -91,6 +91,7 @@ def apply_retention(lake: Lake, retention: RetentionSettings, groups: Iterable[s
         and (horizon := horizons.get(table.stage)) is not None
         and removed.get(table.name, horizon - 1) < horizon
     ]
+    lake.ensure(due)  # one that nothing was ever written to may not be there
     for table in due:
         with lake.transaction(asset=MAINTENANCE, run_id=run_id) as unit:
             unit.remove(table, horizons[table.stage])

@@ -158,6 +158,12 @@ class InstrumentSettings(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def _the_machine_has_a_group_of_its_own(self) -> Self:
+        if self.group == "system":
+            raise ValueError(f"{self.symbol}: the group system is that of the machine's own series")
+        return self
+
+    @model_validator(mode="after")
     def _buckets_fit_the_tick(self) -> Self:
         if self.bucket_size == "auto" and self.reference_price is None:
             raise ValueError("bucket_size: auto needs a reference_price")

@@ -140,8 +140,12 @@ class Platform:
         Raises
         ------
         PlatformError
-            One line: the home is in use, a port is taken, a part does not start.
+            One line: the home is in use, a port is taken, a part does not start, an instrument that the simulated
+            venue does not have.
         """
+        perpetuals = [item.symbol for item in self._settings.instruments if item.symbol.endswith("-PERP")]
+        if self._venue is not None and perpetuals:
+            raise PlatformError(f"the simulated venue has no perpetuals: leave out {', '.join(perpetuals)}")
         prepare_home(self.home)
         lock = HomeLock(self.home)
         lock.acquire()
@@ -287,9 +291,6 @@ class Platform:
             venue_environment = {
                 "SIGNAL_VENUE__REST_URL": self.venue_url,
                 "SIGNAL_VENUE__STREAM_URL": f"ws://{probes.LOOPBACK}:{port}",
-                # It has no futures: their feed says so, and nothing real is mixed into what is simulated.
-                "SIGNAL_VENUE__FUTURES_REST_URL": self.venue_url,
-                "SIGNAL_VENUE__FUTURES_STREAM_URL": f"ws://{probes.LOOPBACK}:{port}",
             }
             children.append(
                 self._child(

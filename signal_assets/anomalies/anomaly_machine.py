@@ -104,7 +104,9 @@ class AnomalyMachine:
             least=parameters.correlation_least,
         )
         self._detectors = [[make(parameters) for make in detectors] for _ in self._series]
-        self._filing = Alerting(parameters, scopes(instruments, parameters.group_by))
+        scope_of_instrument = scopes(instruments, parameters.group_by)
+        self._scopes = frozenset(scope_of_instrument.values())
+        self._filing = Alerting(parameters, scope_of_instrument)
         self._alerting = SEVERITIES[SEVERITIES.index(parameters.alert_severity) :]
         self._factors: dict[str, float] = {}
         self.failures: dict[str, int] = {}
@@ -136,8 +138,10 @@ class AnomalyMachine:
         return rows
 
     def _close(self, time: int, rows: dict[str, list[Row]]) -> None:
-        """Rows of what is over at ``time``."""
+        """Rows of what is over at ``time``; what an instrument that has left the group had open ends without one."""
         incidents, groups = self._filing.close(time)
+        incidents = [incident for incident in incidents if incident.instrument in self._market]
+        groups = [group for group in groups if group.scope in self._scopes]
         if incidents:
             rows[INCIDENTS.name] = [incident_row(incident, time) for incident in incidents]
         if groups:

@@ -29,7 +29,7 @@ from signal_assets.levels.parameters import LevelParameters
 from signal_assets.levels.price_zones import SIDES, SUPPORT, cluster_peaks, count_touches, zone_sides, zone_volumes
 from signal_assets.levels.profile import Profile, depth_profile
 from signal_assets.levels.resonance import ResonanceZone, find_resonances
-from signal_assets.levels.scale_space_peaks import scale_space_peaks_of
+from signal_assets.levels.scale_space_peaks import METHOD, scale_space_peaks_of
 from signal_assets.levels.value_area import EXPANSIONS, Expansion, ValueArea, find_value_area
 from signal_assets.levels.volume_nodes import VolumeNode, find_volume_nodes
 from signal_assets.levels.wave_peaks import COMBINED, MERGE_TOLERANCE, WavePeak, peaks_of, weighted_by_history
@@ -197,7 +197,7 @@ def analyze_market(
         False gives the legacy fields alone. They are the same in both.
     history : sequence of peak lists, or None
         ``depth_peaks`` of earlier analyses, or those with ``depth_accumulations``: what comes and goes is believed
-        less.
+        less. Each is held against its like; a history without any accumulation says nothing of them.
     bucket_size : int
         Width of a bucket, units of 1e-8: one quote unit by default.
     parameters : LevelParameters
@@ -285,7 +285,7 @@ def _combined(
         (parameters.min_peak_volume, parameters.z_score_threshold, parameters.min_peak_confidence),
         (parameters.min_relative_volume, parameters.min_absolute_volume),
     )
-    return tuple(weighted_by_history(found, history))
+    return tuple(weighted_by_history(found, _of_method(history, accumulations=False)))
 
 
 def _accumulations(
@@ -293,7 +293,14 @@ def _accumulations(
 ) -> tuple[WavePeak, ...]:
     """Scale-space peaks of one profile."""
     rates = parameters.false_discovery_rate, parameters.min_scale_space_confidence
-    return tuple(scale_space_peaks_of(profile.bucket, profile.base_volume, *rates, history))
+    own = _of_method(history, accumulations=True)
+    known = own if any(own) else None
+    return tuple(scale_space_peaks_of(profile.bucket, profile.base_volume, *rates, known))
+
+
+def _of_method(history: Sequence[Sequence[WavePeak]] | None, *, accumulations: bool) -> list[list[WavePeak]]:
+    """Of each earlier analysis the peaks, or the accumulations: one does not vouch for the other."""
+    return [[peak for peak in peaks if (peak.method == METHOD) == accumulations] for peaks in history or ()]
 
 
 def _zones(

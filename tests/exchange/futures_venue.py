@@ -1,10 +1,11 @@
 """A loopback venue that speaks the protocol of the USD-M futures, written from the exchange's documentation.
 
 Ids of diffs have holes and chain on ``pu`` alone, a snapshot has at most 1,000 levels a side and carries ``E`` and
-``T``, prices have as many decimals as the tick. Books come below ``/public`` and trades below ``/market``; a socket says
-nothing of streams that are not served where it was opened.
+``T``, prices have as many decimals as the tick. Books come below ``/public`` and trades below ``/market``; a socket
+says nothing of streams that are not served where it was opened.
 """
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,9 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+
+SERVED = {"public": "btcusdt@depth@100ms", "market": "btcusdt@aggTrade"}
+"""The streams there are, by where they are served."""
 
 
 class FuturesVenue:
@@ -25,6 +29,8 @@ class FuturesVenue:
         self.wire: list[bytes] = []
         self.books: dict[int, tuple[dict[int, int], dict[int, int]]] = {}
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.sockets: dict[str, web.WebSocketResponse] = {}
+        self.over = asyncio.Event()
         self.last = 1_000
         for number in range(messages):
             time = 1_700_000_000_000 + 100 * number
@@ -88,10 +94,16 @@ class FuturesVenue:
         self.asked.append((route, dict(request.query)))
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        served = {"public": "btcusdt@depth@100ms", "market": "btcusdt@aggTrade"}[route]
-        for raw in self.wire:
-            if (name := orjson.loads(raw)["stream"]) == served and name in request.query["streams"].split("/"):
-                await socket.send_str(raw.decode())
+        wanted, over = set(request.query["streams"].split("/")) & {SERVED[route]}, self.over
+        self.sockets |= {name: socket for name in wanted}
+        if len(self.sockets) < len(SERVED):
+            await over.wait()
+        else:  # whoever comes last says everything, so that books and trades keep pace with each other
+            sockets, self.sockets, self.over = self.sockets, {}, asyncio.Event()
+            for raw in self.wire:
+                await sockets[orjson.loads(raw)["stream"]].send_str(raw.decode())
+                await asyncio.sleep(0.001)
+            over.set()
         await socket.close(code=1000, message=b"end of recording")
         return socket
 

@@ -32,7 +32,18 @@ instruments:
   - {symbol: BTCFDUSD, venue: BINANCE, pair: BTC/FDUSD, group: crypto, tick_size: '0.01', lot_size: '0.00001', bucket_size: '1'}
   - {symbol: ETHFDUSD, venue: BINANCE, pair: ETH/FDUSD, group: crypto, tick_size: '0.01', lot_size: '0.0001', bucket_size: '0.02'}
   - {symbol: ETHBTC, venue: BINANCE, pair: ETH/BTC, group: crypto, tick_size: '0.00001', lot_size: '0.0001', bucket_size: '0.00001'}
-anomalies: {window: 30, minimum_points: 10, novelty_minimum_points: 20, alerting: [ensemble, novelty]}
+anomalies:
+  window: 30
+  minimum_points: 10
+  novelty_minimum_points: 20
+  alerting: [ensemble, novelty]
+  keep_firing_seconds: 30
+  cool_down_seconds: 30
+  group_tolerance_seconds: 5
+  drift_reference_points: 40
+  drift_recent_points: 20
+  drift_every_points: 5
+  drift_probability: 0.01
 strategies:
   triangular_arbitrage: {profit_threshold: '0.00001'}
   moving_average_crossover: {fast_bars: 2, slow_bars: 3, timeframes: [1m, 5m]}

@@ -91,7 +91,7 @@ def made_book(centre, seed):
     return BookSnapshot(price[below][::-1], quantity[below][::-1], price[~below], quantity[~below])
 
 
-def test_accumulations_are_among_the_wave_peaks_and_a_history_without_them_withdraws_them():
+def test_accumulations_are_among_the_wave_peaks_and_a_history_of_others_withdraws_them():
     found = analyze_market(made_book(59_800, 1), None, "BTCUSDT")
     (accumulation,) = found.depth_accumulations
     assert abs(accumulation.price - 59_800) <= 6
@@ -101,7 +101,15 @@ def test_accumulations_are_among_the_wave_peaks_and_a_history_without_them_withd
     book, parameters = made_book(59_800, 2), LevelParameters()
     profile = found.aggregated_bids.price // SCALE, found.aggregated_bids.quantity / SCALE
     assert abs(detect_scale_space_peaks(*profile)[0].price - accumulation.price) <= 6
-    for history, left in (([found.depth_accumulations], 1), ([()] * 3, 0)):
+    elsewhere = replace(accumulation, price=accumulation.price + 60)
+    in_its_place = replace(accumulation, method="combined")
+    histories = (
+        ([found.depth_accumulations], 1),
+        ([found.depth_peaks] * 3, 1),  # of accumulations it says nothing
+        ([(elsewhere,)] * 3, 0),
+        ([(elsewhere, in_its_place)] * 3, 0),  # a single order does not vouch for an accumulation
+    )
+    for history, left in histories:
         assert len(analyze_market(book, None, "X", True, history).depth_accumulations) == left
     nobody = replace(parameters, false_discovery_rate=0.0, min_scale_space_confidence=1.0)
     assert analyze_market(book, None, "X", parameters=nobody).depth_accumulations == ()

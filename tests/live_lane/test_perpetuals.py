@@ -77,7 +77,8 @@ async def test_spot_and_perpetuals_reach_their_streams_from_two_venues(redis_ser
         )
         lane = LiveLane(settings, redis_server.url, tmp_path, exit_at_end=True)
         assert await asyncio.wait_for(lane.run(), 180) == "ended"
-    assert ("stream", {"streams": "btcusdt@depth@100ms/btcusdt@aggTrade"}) in futures.asked
+    assert ("public", {"streams": "btcusdt@depth@100ms"}) in futures.asked
+    assert ("market", {"streams": "btcusdt@aggTrade"}) in futures.asked
     assert {query["symbol"] for path, query in futures.asked if path == "depth"} == {"BTCUSDT"}
     reader = StreamReader(redis_server.client())
     # The venue lost trades 540 and 541 on the socket; they came by REST.

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from resources.settings import load_settings
 from services.platform.errors import HomeInUseError, PlatformError
 from services.platform.home import HomeLock, prepare_home, socket_folder
+from services.platform.platform import Platform
 
 HOLD = """
 import sys
@@ -18,6 +20,16 @@ HomeLock(Path(sys.argv[1])).acquire()
 print("held", flush=True)
 sys.stdin.read()
 """
+
+
+def test_the_simulated_venue_is_not_asked_for_perpetuals(tmp_path: Path) -> None:
+    file = tmp_path / "signals.yaml"
+    perpetual = "{symbol: BTCUSDT-PERP, venue: BINANCE, pair: BTC/USDT, tick_size: '0.1', lot_size: '0.001'"
+    file.write_text(f"instruments:\n  - {perpetual}, trade_stream: aggTrade}}\n")
+    platform = Platform(tmp_path / "home", load_settings(file), venue=[])
+    with pytest.raises(PlatformError, match="the simulated venue has no perpetuals: leave out BTCUSDT-PERP"):
+        platform.start()
+    assert not (tmp_path / "home").exists()
 
 
 def test_second_user_of_a_home_is_told_who_has_it(tmp_path: Path) -> None:

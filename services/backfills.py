@@ -16,7 +16,6 @@ from typing import Any, Final, Self
 
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus
 
-from jobs.asset_jobs import RAW_STAGE
 from resources.dagster_resources import SettingsResource
 from resources.duck_lake import process_lake
 from resources.run_queues import BACKFILL
@@ -122,8 +121,9 @@ class Backfills:
         return RunningBackfill(plan(self._graph, keys, days), keys, runs, identifier)
 
     def _derived(self) -> list[AssetKey]:
-        nodes = (self._graph.get(key) for key in self._graph.toposorted_asset_keys)
-        return [node.key for node in nodes if node.is_materializable and node.group_name != RAW_STAGE]
+        """What the job recomputes; raw tables are not in it, nor what the machine itself was doing."""
+        recomputed = self._definitions.resolve_job_def(BACKFILL).asset_layer.selected_asset_keys
+        return [key for key in self._graph.toposorted_asset_keys if key in recomputed]
 
     def _refuse_open_days(self, last: date) -> None:
         lake = process_lake(self._addresses)

@@ -18,6 +18,7 @@ from typing import IO, Any, Final
 import structlog
 
 from resources.exchange.binance import BinanceSpot
+from resources.exchange.binance_messages import PERPETUAL
 from resources.exchange.binance_usdm import BinanceUsdm
 from resources.lake import Lake, LakeSource
 from resources.redis_streams import StreamReader, masked_url, open_async_redis, open_redis
@@ -232,7 +233,8 @@ class LiveLane:
         """
         for market in dict.fromkeys(market_of(i) for group in self._wanted for i in self._settings.groups[group]):
             if market not in self._adapters:
-                raise LiveLaneError(f"no adapter for venue {market}; there are {', '.join(self._adapters)}")
+                venues = [name for name in self._adapters if not name.endswith(PERPETUAL)]
+                raise LiveLaneError(f"no adapter for venue {market}; there are {', '.join(venues)}")
         with self._lock() as lock:
             over = self._over = asyncio.get_running_loop().create_future()
             leases = self.leases = ShardLeases(

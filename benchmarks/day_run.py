@@ -30,6 +30,7 @@ from resources.lake import Progress
 from resources.settings import Addresses, Settings, load_settings
 from services.platform.embedded_postgres import EmbeddedPostgres
 from services.platform.home import socket_folder
+from signal_assets.anomalies.tables import LABELS
 from signal_assets.derivation import WorkDone, asset_name, recompute_day
 from signal_assets.event_time import DAY, SECOND, date_of
 from signal_assets.fold import recompute_day_fold
@@ -54,7 +55,7 @@ def one_instrument() -> Settings:
 
 def fill(lake: DuckLake, settings: Settings) -> None:
     """The raw day into the lake."""
-    lake.ensure(TABLES)
+    lake.ensure((*TABLES, LABELS))
     ((group, (instrument,)),) = settings.groups.items()
     chance = generator(instrument, SEED)
     grid = features(instrument, np.arange(START + SECOND, START + DAY + 1, SECOND), PRICE, chance)
@@ -83,7 +84,7 @@ def day(lake: DuckLake, settings: Settings) -> list[dict[str, Any]]:
     from signal_assets.signals.folds import signal_fold
     from signal_assets.strategies.folds import strategy_folds
 
-    lake.ensure(TABLES)
+    lake.ensure((*TABLES, LABELS))
     ((group, instruments),) = settings.groups.items()
     date, done = date_of(START + DAY), list[dict[str, Any]]()
 

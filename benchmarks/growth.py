@@ -42,6 +42,7 @@ from services.platform.embedded_postgres import EmbeddedPostgres
 from services.platform.environment import exports
 from services.platform.home import socket_folder
 from services.process_environment import process_environment
+from signal_assets.anomalies.tables import LABELS
 from signal_assets.derivation import asset_name
 from signal_assets.event_time import DAY, SECOND
 from signal_assets.market.tables import DEPTH_SNAPSHOTS, FEATURES, FEED_GAPS, TRADES
@@ -194,7 +195,7 @@ def measure_rows(instruments: int) -> Rows:
 
 def _one_day(lake: DuckLake, settings: Settings) -> Rows:
     found, began = Rows(), time.monotonic()
-    lake.ensure(TABLES)
+    lake.ensure((*TABLES, LABELS))
     ((group, _),) = settings.groups.items()
     frames = raw_day(settings)
     known: dict[Table, Progress] = {}

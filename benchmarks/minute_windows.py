@@ -33,6 +33,7 @@ from resources.duck_lake import DuckLake
 from resources.settings import Addresses, Settings
 from services.platform.embedded_postgres import EmbeddedPostgres
 from services.platform.home import socket_folder
+from signal_assets.anomalies.tables import LABELS
 from signal_assets.derivation import forward
 from signal_assets.event_time import DAY, MINUTE
 from signal_assets.fold import WarmMachines, forward_fold
@@ -112,7 +113,7 @@ def work(part: str) -> dict[str, Any]:
         if part == "fill":
             fill(lake, settings)
             return {}
-        lake.ensure(TABLES)
+        lake.ensure((*TABLES, LABELS))
         watch = Stopwatch()
         todo, first = steps(settings, lake, watch), START + DAY - (WINDOWS + 1) * MINUTE
         taken: dict[str, list[tuple[float, ...]]] = defaultdict(list)

@@ -20,6 +20,9 @@ from resources.worker_register import registered_workers, slots_of
 
 BROKER_VARIABLE: Final = "SIGNAL_BROKER_URL"
 LOOK_EVERY: Final = 2.0
+DEQUEUE_INTERVAL: Final = 0.5
+"""Seconds between two looks into the queue: the step in which Dagster's daemon waits, so the least that makes it wait.
+The configuration takes whole seconds only, which would leave a worker idle for about as long as a short run takes."""
 
 _logger = logging.getLogger(__name__)
 
@@ -39,6 +42,11 @@ class SignalsRunCoordinator(QueuedRunCoordinator[DagsterInstance]):
         self._client: redis.Redis | None = None
         self._slots = {BACKFILL: 1, MAINTENANCE: 1}
         self._next_look = 0.0
+
+    @property
+    def dequeue_interval_seconds(self) -> float:  # type: ignore[override]
+        """Asked for once, when the daemon starts; it accepts any number."""
+        return DEQUEUE_INTERVAL
 
     def get_run_queue_config(self) -> RunQueueConfig:
         """The limits of the moment; Dagster's daemon asks before each round."""

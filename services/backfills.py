@@ -21,7 +21,7 @@ from resources.duck_lake import process_lake
 from resources.run_queues import BACKFILL
 from resources.settings import Addresses
 from resources.worker_register import disagreement, slots_of
-from services.backfill_plan import Piece, plan
+from services.backfill_plan import Piece, chains, plan
 from services.backfill_runs import PIECE_TAG, BackfillRuns
 from services.platform.environment import DEFAULT_DEFINITIONS, exports
 from signal_assets.derivation import watermark_of
@@ -154,6 +154,7 @@ class RunningBackfill:
         self, pieces: Sequence[Piece], assets: Sequence[AssetKey], runs: BackfillRuns, identifier: str | None
     ) -> None:
         self._pieces = {piece.name: piece for piece in pieces}
+        self._chains = chains(pieces)
         self.assets = ["/".join(key.path) for key in assets]
         self._runs = runs
         self._done: set[str] = set()
@@ -231,8 +232,8 @@ class RunningBackfill:
         ready = [
             piece for name, piece in self._pieces.items() if name not in self._done | busy and piece.needs <= self._done
         ]
-        # What others wait for longest: the oldest days, and of those the folds.
-        for piece in sorted(ready, key=lambda piece: (piece.days[0], -len(piece.needs)))[:room]:
+        # What most runs wait for one after another goes first, so that no worker is left with a chain at the end.
+        for piece in sorted(ready, key=lambda piece: (-self._chains[piece.name], piece.days[0]))[:room]:
             self._under_way[self._runs.submit(piece, self.identifier)] = piece.name
             self._attempts[piece.name] = self._attempts.get(piece.name, 0) + 1
 

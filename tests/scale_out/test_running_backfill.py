@@ -95,6 +95,12 @@ def test_what_needs_others_comes_after_them(follow: Callable[..., list[Step]]) -
     assert steps[-1].share == 1.0
 
 
+def test_what_the_longest_chain_waits_for_goes_first(follow: Callable[..., list[Step]]) -> None:
+    runs = ScriptedRuns(processes=1)
+    follow(runs, piece("alone"), piece("a"), piece("b", "a"), piece("c", "a", "b"))
+    assert runs.submitted == ["a", "alone", "b", "c"]
+
+
 def test_one_more_than_there_are_processes(follow: Callable[..., list[Step]]) -> None:
     runs = ScriptedRuns(processes=2)
     follow(runs, *(piece(str(number)) for number in range(10)))

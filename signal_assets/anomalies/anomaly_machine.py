@@ -5,7 +5,7 @@ has a file of its own.
 
 Only steps with features rows count. Between the points of the metrics grid such a step costs a few integer additions
 per instrument and one comparison for the incidents. At a point the statistical ensembles of all series are stepped in
-one call; what else watches a series – the novelty detector, plug-ins – is asked value by value.
+one call, so are the novelty detectors; plug-ins are asked value by value.
 
 Who may say what an anomaly is, is configured: an anomaly is what a detector that ``parameters.raising`` names votes for
 and what is far enough off to have a severity. (Two votes less than 1 σ off are possible, where the members of the
@@ -28,6 +28,8 @@ from signal_assets.anomalies.drift import DriftPanel, drift_row
 from signal_assets.anomalies.feedback import threshold_factors
 from signal_assets.anomalies.incident_rows import group_row, incident_row, scopes
 from signal_assets.anomalies.moved_together import NewestPoints
+from signal_assets.anomalies.novelty_detector import NoveltyDetector
+from signal_assets.anomalies.novelty_panel import NoveltyPanel
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.series import MARKET_FEATURES, MarketSeries, series_name
 from signal_assets.anomalies.severity import SEVERITIES, severity_of, tail_probability
@@ -104,6 +106,7 @@ class AnomalyMachine:
             least=parameters.correlation_least,
         )
         self._detectors = [[make(parameters) for make in detectors] for _ in self._series]
+        self._panels = [_panel(column) for column in zip(*self._detectors, strict=True)]
         scope_of_instrument = scopes(instruments, parameters.group_by)
         self._scopes = frozenset(scope_of_instrument.values())
         self._filing = Alerting(parameters, scope_of_instrument)
@@ -151,6 +154,7 @@ class AnomalyMachine:
         """Rows of one point of the metrics grid; series without a value have none."""
         self._points.push(values)
         judgements = self._panel.update(values)
+        said_by = [self._said(time, values, number) for number in range(len(self._panels))]
         voted = judgements[:, 4, 3].tolist() if ENSEMBLE in self._parameters.raising else [0.0] * len(self._series)
         metrics: list[Row] = []
         scores: list[Row] = []
@@ -166,8 +170,8 @@ class AnomalyMachine:
             findings = []
             if voted[number]:
                 findings.append(_ensemble_finding(instrument, series, value, judgements[number].tolist()))
-            for detector in self._detectors[number]:
-                said = self._ask(detector, time, value)
+            for detector, column in zip(self._detectors[number], said_by, strict=True):
+                said = column[number]
                 scores.append((instrument, series, time, detector.name, said.sigma))
                 if said.vote and detector.name in self._parameters.raising:
                     findings.append(
@@ -221,6 +225,16 @@ class AnomalyMachine:
         found = self._points.correlated(leading, sorted({*own, *alike} - {leading}))
         return json.dumps({self._series[number][1]: correlation for number, correlation in found.items()})
 
+    def _said(self, time: int, values: Reals, number: int) -> list[Detection]:
+        """What the detectors of that number say, each of its series; nothing where there is no value."""
+        panel = self._panels[number]
+        if panel is not None:
+            return panel.update(time, values)
+        return [
+            UNKNOWN if value != value else self._ask(detectors[number], time, value)
+            for detectors, value in zip(self._detectors, values.tolist(), strict=True)
+        ]
+
     def _ask(self, detector: Detector, time: int, value: float) -> Detection:
         try:
             sigma, low, high, vote = detector.update(time, value)
@@ -273,6 +287,12 @@ class AnomalyMachine:
                 if detector.name in known:
                     detector.restore(known[detector.name])
         self._filing.restore(state["alerting"])
+
+
+def _panel(detectors: Sequence[Detector]) -> NoveltyPanel | None:
+    """One for detectors that can be asked at once."""
+    alike = [detector for detector in detectors if type(detector) is NoveltyDetector]
+    return NoveltyPanel(alike) if len(alike) == len(detectors) else None
 
 
 def _ensemble_finding(instrument: str, series: str, value: float, judgement: Sequence[Sequence[float]]) -> _Finding:

@@ -1,6 +1,7 @@
 """The novelty detector: a value is off when it, or a mean up to it, is further from all it has been than is usual.
 
-Belongs here: what it is and why. Does not belong here: its compiled steps (``novelty_steps``).
+Belongs here: what it is and why. Does not belong here: its compiled steps (``novelty_steps``), many
+series in one call (``novelty_panel``).
 
 Seven sources look at each value x:
 
@@ -49,7 +50,7 @@ Pareto tails, and quantiles that give their shape; Hosking and Wallis (1987), th
 logarithms of probabilities.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -155,6 +156,24 @@ class NoveltyDetector:
         self.evidence: Reals = np.zeros(len(SOURCE_NAMES))
         """Of the newest value: -log10 of each source's probability, in the order of SOURCE_NAMES."""
 
+    @staticmethod
+    def remember_together(detectors: Sequence["NoveltyDetector"]) -> tuple[Reals, Reals, Reals]:
+        """Move what detectors remember to one array; returns their settings, the memories and the evidence, a row each.
+
+        Raises
+        ------
+        ValueError
+            If their settings differ.
+        """
+        parameters = detectors[0]._parameters
+        memories = np.stack([detector._memory for detector in detectors])
+        evidence = np.stack([detector.evidence for detector in detectors])
+        for detector, memory, own in zip(detectors, memories, evidence, strict=True):
+            if not np.array_equal(detector._parameters, parameters):
+                raise ValueError("novelty detectors of different settings cannot be asked together")
+            detector._memory, detector.evidence = memory, own
+        return parameters, memories, evidence
+
     def update(self, time: int, value: float) -> Detection:
         """Judge the value, then remember it."""
         said = novelty_step(self._memory, self._parameters, time, value, self.evidence)
@@ -178,7 +197,7 @@ class NoveltyDetector:
         probability, side, low, high, vote, alerts = rows[:, :JUDGED].T
         scores = Scores(-side * ndtri(probability / 2), low, high, (vote * side).astype(np.int64))
         if len(rows):
-            self.evidence = rows[-1, JUDGED:].copy()
+            self.evidence[:] = rows[-1, JUDGED:]
         return NoveltyScores(scores, alerts, rows[:, JUDGED:])
 
     def state(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import duckdb
 import pandas as pd
 import structlog
 
+from resources.addresses import Addresses
 from resources.arrow_rows import decode_rows
 from resources.duck_lake_columns import Stored, added_columns, column_definition, what_to_do_with_rows
 from resources.duck_lake_connection import connect
@@ -37,7 +38,6 @@ from resources.lake import Lake, LakeError, Offset, Progress, State
 from resources.parquet_sync import sync_lake
 from resources.platform_tables import OFFSETS, PROGRESS, REMOVALS, STATES
 from resources.platform_tables import TABLES as PLATFORM_TABLES
-from resources.settings import Addresses
 from signal_assets.table import DAY_COLUMN, Column, Table
 
 log = structlog.get_logger(__name__)

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from structlog.testing import capture_logs
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.duck_lake_columns import added_columns, column_definition, what_to_do_with_rows
 from resources.duck_lake_sql import declared_columns
 from resources.lake import LakeError, Progress
 from resources.lake_maintenance import Keep, maintain
 from resources.platform_tables import PROGRESS
-from resources.settings import Addresses
 from signal_assets.event_time import DAY
 from signal_assets.table import Column, ColumnType, SchemaError, Table
 from signal_assets.window import Window

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import Lake, LakeBusyError, LakeError, Offset, Progress, StaleExpectationError, State
 from resources.memory_lake import MemoryLake
-from resources.settings import Addresses
 from signal_assets.aggregates.tables import DOLLAR_TRADES
 from signal_assets.event_time import DAY, MINUTE
 from signal_assets.market.tables import DEPTH_SNAPSHOTS, FEATURES, TRADES

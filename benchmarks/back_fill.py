@@ -27,13 +27,14 @@ from rich.table import Table
 
 from benchmarks.generated_market import raw_day
 from benchmarks.measurement import console
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.duck_lake_connection import catalog_dsn
 from resources.duck_lake_lock import WRITE_LOCK
 from resources.lake import Progress
 from resources.run_lease import broker_client
 from resources.run_queues import BACKFILL
-from resources.settings import Addresses, Settings, load_settings
+from resources.settings import Settings, load_settings
 from resources.worker_register import registered_workers, slots_of
 from services.backfill_runs import BACKFILL_TAG
 from services.backfills import Backfills

@@ -25,9 +25,10 @@ from rich.table import Table
 
 from benchmarks.generated_market import features, generator, snapshots, trades
 from benchmarks.measurement import console
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import Progress
-from resources.settings import Addresses, Settings, load_settings
+from resources.settings import Settings, load_settings
 from services.platform.embedded_postgres import EmbeddedPostgres
 from services.platform.home import socket_folder
 from signal_assets.anomalies.tables import LABELS

@@ -30,6 +30,7 @@ from benchmarks.measurement import ROOT, console
 from benchmarks.platform_latency import START_SECONDS, VENUE, running_platform, wait_for_progress
 from benchmarks.store_census import Census, Held, census
 from jobs.maintenance import FREQUENT_JOBS
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.duck_lake_sql import CATALOG
 from resources.lake import Progress
@@ -37,7 +38,7 @@ from resources.lake_maintenance import MERGED_UP_TO, METADATA, Keep, maintain
 from resources.retention_settings import RetentionSettings
 from resources.run_queues import CELERY_CONFIGURATION
 from resources.run_retention import remove_reports, remove_runs
-from resources.settings import Addresses, Settings, load_settings
+from resources.settings import Settings, load_settings
 from services.platform.embedded_postgres import EmbeddedPostgres
 from services.platform.environment import exports
 from services.platform.home import socket_folder

@@ -29,8 +29,9 @@ from rich.table import Table
 
 from benchmarks.day_run import START, fill, in_a_process, one_instrument
 from benchmarks.measurement import console
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
-from resources.settings import Addresses, Settings
+from resources.settings import Settings
 from services.platform.embedded_postgres import EmbeddedPostgres
 from services.platform.home import socket_folder
 from signal_assets.anomalies.tables import LABELS

@@ -26,10 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measurement import console
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.duck_lake_connection import catalog_dsn
 from resources.duck_lake_sql import CATALOG
-from resources.settings import Addresses, Settings, load_settings
+from resources.settings import Settings, load_settings
 from services.platform.platform import Platform
 from signal_assets.event_time import MILLISECOND, SECOND
 

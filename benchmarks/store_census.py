@@ -11,11 +11,11 @@ from typing import Any, Final, cast
 import psycopg2
 import redis
 
+from resources.addresses import Addresses
 from resources.duck_lake_connection import catalog_dsn
 from resources.redis_keys import SIGNALS
 from resources.redis_streams import open_redis
 from resources.run_lease import broker_client
-from resources.settings import Addresses
 
 DAGSTER_TABLES: Final = {
     "events of runs": ("event_logs", "asset_event_tags"),

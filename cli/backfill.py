@@ -41,7 +41,7 @@ def backfill(
         raise OptionError(f"--to {last} lies before --from {first}")
 
     from cli.progress import share
-    from resources.settings import Addresses
+    from resources.addresses import Addresses
     from services.backfills import Backfills
 
     with Backfills(Addresses.resolve(enter_home(home))) as backfills:

@@ -81,8 +81,9 @@ def rollback(
     """
     from datetime import UTC, datetime
 
+    from resources.addresses import Addresses
     from resources.duck_lake import DuckLake
-    from resources.settings import Addresses, load_settings
+    from resources.settings import load_settings
     from signal_assets.event_time import from_datetime, iso
     from signal_assets.learning.derivations import learning_parameters
     from signal_assets.learning.rollback import roll_back

@@ -16,7 +16,7 @@ def env(home: HomeOption = None) -> None:
 
     Example: eval "$(signals env)" && dagster dev
     """
-    from resources.settings import Addresses
+    from resources.addresses import Addresses
     from services.platform.environment import exports
 
     variables = exports(Addresses.resolve(enter_home(home)))

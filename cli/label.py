@@ -38,8 +38,9 @@ def label(
     """
     from datetime import UTC, datetime
 
+    from resources.addresses import Addresses
     from resources.duck_lake import DuckLake
-    from resources.settings import Addresses, load_settings
+    from resources.settings import load_settings
     from signal_assets.anomalies.feedback import threshold_factors
     from signal_assets.anomalies.folds import anomaly_parameters
     from signal_assets.anomalies.labels import give_label, labels_at

@@ -34,7 +34,8 @@ def live(
 
     Example: signals live --groups crypto
     """
-    from resources.settings import Addresses, load_settings
+    from resources.addresses import Addresses
+    from resources.settings import load_settings
     from services.live_lane.__main__ import main as run_lane
 
     enter_config(config)

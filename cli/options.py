@@ -30,7 +30,7 @@ class OptionError(ValueError):
 
 def enter_home(home_option: Path | None) -> Path:
     """The home of this command and of every process it starts."""
-    from resources.settings import home
+    from resources.addresses import home
 
     if home_option is not None:
         os.environ["SIGNAL_HOME"] = str(home_option.expanduser().absolute())

@@ -38,8 +38,8 @@ def sql(
 
     Example: signals sql "SELECT instrument, count(*) FROM market.trades GROUP BY 1" --format csv
     """
+    from resources.addresses import Addresses
     from resources.read_only_query import ReadOnlyLake, check_question
-    from resources.settings import Addresses
 
     check_question(query)  # before anything is opened: a wrong question needs no platform to be refused
     addresses = Addresses.resolve(enter_home(home))

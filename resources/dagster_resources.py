@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake, process_lake
 from resources.redis_streams import StreamReader, open_redis
-from resources.settings import ENVIRONMENT_PREFIX, Addresses, Settings, load_settings, settings_path
+from resources.settings import ENVIRONMENT_PREFIX, Settings, load_settings, settings_path
 
 
 @dataclass(frozen=True)

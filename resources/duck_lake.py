@@ -1,14 +1,15 @@
 """The lake in DuckLake: DuckDB as engine, Parquet as store, PostgreSQL as catalog.
 
-Belongs here: the write lock, making tables, reading. Does not belong here: how one connects (``duck_lake_connection``),
-what a transaction writes (``duck_lake_transaction``), maintenance (``lake_maintenance``).
+Belongs here: the write lock, making tables, reading. Does not belong here: what an older version's table lacks
+(``duck_lake_columns``), how one connects (``duck_lake_connection``), what a transaction writes
+(``duck_lake_transaction``), maintenance (``lake_maintenance``).
 """
 
 import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,7 +17,9 @@ import duckdb
 import pandas as pd
 import structlog
 
+from resources.addresses import Addresses
 from resources.arrow_rows import decode_rows
+from resources.duck_lake_columns import Stored, added_columns, column_definition, what_to_do_with_rows
 from resources.duck_lake_connection import connect
 from resources.duck_lake_lock import WriteLock
 from resources.duck_lake_sql import (
@@ -35,8 +38,7 @@ from resources.lake import Lake, LakeError, Offset, Progress, State
 from resources.parquet_sync import sync_lake
 from resources.platform_tables import OFFSETS, PROGRESS, REMOVALS, STATES
 from resources.platform_tables import TABLES as PLATFORM_TABLES
-from resources.settings import Addresses
-from signal_assets.table import DAY_COLUMN, Table
+from signal_assets.table import DAY_COLUMN, Column, Table
 
 log = structlog.get_logger(__name__)
 
@@ -95,43 +97,42 @@ class DuckLake(Lake):
     # -- schema --------------------------------------------------------------------------------------------------
 
     def ensure(self, tables: Iterable[Table]) -> None:
-        """Create missing tables, partitioned by day; refuse ones that are there with other columns."""
+        """Create missing tables, partitioned by day, and add columns that an older version did not have.
+
+        Raises
+        ------
+        LakeError
+            If a table is there with columns that are not declared, are declared with another type, or cannot be added.
+        """
         wanted = [table for table in (*PLATFORM_TABLES, *tables) if table.name not in self._ensured]
         if not wanted:
             return
         with self._guard:
-            found = self._columns()
-            if any(table.name not in found for table in wanted):
-                with self.write_lock():
+            if _not_as_declared(wanted, self._columns()):
+                with self.write_lock():  # processes that start together: one does it, the others find it done
                     found = self._columns()
                     self._create([table for table in wanted if table.name not in found])
-                found = self._columns()
-            for table in wanted:
-                if found[table.name] != (declared := declared_columns(table)):
-                    raise LakeError(
-                        f"{table.name} is in the lake with columns {found[table.name]}, declared are {declared}"
+                    self._add(
+                        {table: added for table in wanted if (added := added_columns(table, found.get(table.name)))}
                     )
             self._ensured.update(table.name for table in wanted)
 
-    def _columns(self) -> dict[str, list[tuple[str, str]]]:
+    def _columns(self) -> dict[str, Stored]:
         """Name and type of every table's columns."""
-        found: dict[str, list[tuple[str, str]]] = {}
+        found: dict[str, dict[str, str]] = {}
         for table, name, kind in self.execute(
             "SELECT schema_name || '.' || table_name, column_name, data_type FROM duckdb_columns() "
             "WHERE database_name = ? ORDER BY schema_name, table_name, column_index",
             [CATALOG],
         ).fetchall():
-            found.setdefault(table, []).append((name, short_type(kind)))
-        return found
+            found.setdefault(table, {})[name] = short_type(kind)
+        return dict(found)
 
     def _create(self, tables: Sequence[Table]) -> None:
-        self.execute("BEGIN")
-        try:
+        if not tables:
+            return
+        with self._together():
             self._declare(tables)
-            self.execute("COMMIT")
-        except BaseException:
-            self._abandon()
-            raise
         for option, value in PARQUET.items():
             self.execute(f"CALL {CATALOG}.set_option('{option}', '{value}')")
         for table in tables:  # an option cannot be set on a table its own transaction makes
@@ -147,11 +148,46 @@ class DuckLake(Lake):
             columns = ", ".join(f"{name} {kind}" for name, kind in declared_columns(table))
             self.execute(f"CREATE TABLE IF NOT EXISTS {CATALOG}.{table.name} ({columns})")
             self.execute(f"COMMENT ON TABLE {CATALOG}.{table.name} IS {literal(table.description)}")
-            for column in table.columns:
-                text = f"{column.description} [{column.unit}]" if column.unit else column.description
-                self.execute(f"COMMENT ON COLUMN {CATALOG}.{table.name}.{column.name} IS {literal(text)}")
+            self._describe(table, table.columns)
             if table.time is not None:
                 self.execute(f"ALTER TABLE {CATALOG}.{table.name} SET PARTITIONED BY ({DAY_COLUMN})")
+
+    def _describe(self, table: Table, columns: Iterable[Column]) -> None:
+        for column in columns:
+            text = f"{column.description} [{column.unit}]" if column.unit else column.description
+            self.execute(f"COMMENT ON COLUMN {CATALOG}.{table.name}.{column.name} IS {literal(text)}")
+
+    def _add(self, added: Mapping[Table, Sequence[Column]]) -> None:
+        """Add columns to tables of an older version, all or none, and say so."""
+        if not added:
+            return
+        with self._together():
+            for table, columns in added.items():
+                for column in columns:
+                    self.execute(f"ALTER TABLE {CATALOG}.{table.name} ADD COLUMN {column_definition(column)}")
+                self._describe(table, columns)
+            self._lock.check()  # a holder that was stopped meanwhile may have lost it
+        for table, columns in added.items():
+            first, last = None, None
+            if table.time is not None:
+                [(first, last)] = self.query(f"SELECT min({DAY_COLUMN}), max({DAY_COLUMN}) FROM {CATALOG}.{table.name}")  # noqa: S608
+            log.warning(
+                "columns added to a table of an older version",
+                table=table.name,
+                columns=", ".join(column_definition(column) for column in columns),
+                rows_before=what_to_do_with_rows(table, first, last),
+            )
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Statements that become visible together, or not at all."""
+        self.execute("BEGIN")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            self._abandon()
+            raise
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -298,6 +334,11 @@ class DuckLake(Lake):
                 list(streams),
             ).fetchall()
         return {str(stream): Offset(str(generation), int(last_id)) for stream, generation, last_id in rows}
+
+
+def _not_as_declared(tables: Sequence[Table], found: Mapping[str, Stored]) -> bool:
+    """Whether a table is missing or lacks columns; one that differs in another way is refused before any lock."""
+    return any([table.name not in found or bool(added_columns(table, found[table.name])) for table in tables])
 
 
 def _end_transaction(connection: duckdb.DuckDBPyConnection) -> None:

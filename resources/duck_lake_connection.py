@@ -13,11 +13,11 @@ from typing import Final
 import duckdb
 import psycopg2
 
+from resources.addresses import Addresses
 from resources.duck_lake_sql import CATALOG, first_line, literal
 from resources.lake import LakeError
 from resources.object_store import in_object_store, secret_of
 from resources.postgres_patience import PATIENCE
-from resources.settings import Addresses
 
 FIRST_ATTACH_LOCK: Final = 0x51674C62
 """Two processes that attach an empty catalog at the same moment would both create its tables, and one would fail."""

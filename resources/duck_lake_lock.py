@@ -12,10 +12,10 @@ from typing import Any, Final
 import psycopg2
 import structlog
 
+from resources.addresses import Addresses
 from resources.duck_lake_connection import catalog_dsn
 from resources.duck_lake_sql import first_line
 from resources.lake import LakeBusyError, LakeError
-from resources.settings import Addresses
 
 WRITE_LOCK: Final = 0x51674C61  # any constant will do; one lock per catalog database
 SILENCE_SECONDS: Final = 15.0

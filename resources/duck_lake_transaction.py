@@ -147,7 +147,7 @@ class DuckLakeTransaction:
         self._lake.execute(f"DELETE FROM {CATALOG}.{table.name} {conditions}", parameters)  # noqa: S608
         self._lake.execute(f"DELETE FROM {CATALOG}.{REMOVALS.name} WHERE removed = ?", [table.name])  # noqa: S608
         self._lake.execute(
-            f"INSERT INTO {CATALOG}.{REMOVALS.name} VALUES (?, make_timestamptz(?), ?)",  # noqa: S608
+            f"{_insert_into(REMOVALS)} VALUES (?, make_timestamptz(?), ?)",
             [table.name, up_to, self._run_id],
         )
 
@@ -186,7 +186,7 @@ class DuckLakeTransaction:
             )
         one = "(?, ?, make_timestamptz(?), make_timestamptz(?), ?)"
         self._lake.execute(
-            f"INSERT INTO {CATALOG}.{PROGRESS.name} VALUES {_places(len(self._progress), one)}",  # noqa: S608
+            f"{_insert_into(PROGRESS)} VALUES {_places(len(self._progress), one)}",
             [
                 part
                 for (asset, scope), move in self._progress.items()
@@ -206,7 +206,7 @@ class DuckLakeTransaction:
                 list(found),
             )
         self._lake.execute(
-            f"INSERT INTO {CATALOG}.{OFFSETS.name} VALUES {_places(len(self._offsets), '(?, ?, ?, ?)')}",  # noqa: S608
+            f"{_insert_into(OFFSETS)} VALUES {_places(len(self._offsets), '(?, ?, ?, ?)')}",
             [
                 part
                 for stream, move in self._offsets.items()
@@ -224,8 +224,7 @@ class DuckLakeTransaction:
             [part for state in states for part in (state.fold, state.scope, state.kind, state.time)],
         )
         self._lake.execute(
-            f"INSERT INTO {CATALOG}.{STATES.name} "  # noqa: S608
-            f"VALUES {_places(len(states), '(?, ?, ?, make_timestamptz(?), ?, ?)')}",
+            f"{_insert_into(STATES)} VALUES {_places(len(states), '(?, ?, ?, make_timestamptz(?), ?, ?)')}",
             [
                 part
                 for state in states
@@ -236,3 +235,8 @@ class DuckLakeTransaction:
 
 def _places(count: int, one: str) -> str:
     return ", ".join([one] * count)
+
+
+def _insert_into(table: Table) -> str:
+    """The columns by name: those that an upgrade added stand last in the lake, wherever they are declared."""
+    return f"INSERT INTO {CATALOG}.{table.name} ({', '.join(column.name for column in table.columns)})"

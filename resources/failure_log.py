@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from resources.addresses import Addresses
 from resources.redis_streams import open_redis
-from resources.settings import Addresses
 
 RUN_FAILURES: Final = "platform:failures"
 MAXIMUM_ENTRIES: Final = 10_000

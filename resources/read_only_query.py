@@ -18,10 +18,10 @@ from urllib.parse import quote
 
 import duckdb
 
+from resources.addresses import Addresses
 from resources.duck_lake_connection import connect
 from resources.duck_lake_sql import CATALOG
 from resources.lake import LakeError
-from resources.settings import Addresses
 
 TABLE_FUNCTIONS: Final = frozenset(
     {

@@ -1,13 +1,11 @@
-"""Configuration: what ``config/signals.yaml`` and the environment say, checked, and where the platform answers.
+"""Configuration: what ``config/signals.yaml`` and the environment say, checked.
 
-Belongs here: reading, overriding and validating settings; the addresses of a running platform.
-Does not belong here: anything that opens a connection, and parameters that nobody may change.
+Belongs here: reading, overriding and validating settings. Does not belong here: where a running platform answers
+(``addresses``), anything that opens a connection, and parameters that nobody may change.
 """
 
-import json
 import os
 import re
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import ceil
 from pathlib import Path
@@ -38,21 +36,11 @@ from signal_assets.fixed_point import FixedPointError, format_fixed, parse_fixed
 from signal_assets.instrument import AssetClass, Instrument, SanityRange, automatic_bucket_size
 
 ENVIRONMENT_PREFIX: Final = "SIGNAL_"
-ADDRESSES_FILE: Final = "addresses.json"
 DAY_MILLISECONDS: Final = 86_400_000
 
 
 class SettingsError(ValueError):
     """The configuration cannot be read or is invalid; one line that names the file and the field."""
-
-
-class AddressesError(RuntimeError):
-    """Nobody has said where PostgreSQL, Redis and the lake are."""
-
-
-def home() -> Path:
-    """The folder everything is kept in: ``SIGNAL_HOME``, else ``.signal`` in the current folder (absolute)."""
-    return Path(os.environ.get("SIGNAL_HOME") or ".signal").expanduser().absolute()
 
 
 def _money(value: object) -> int:
@@ -439,70 +427,3 @@ class SettingsFile:
         changed = settings != self.current
         self.current = settings
         return changed
-
-
-_ADDRESS_VARIABLES: Final = {
-    "postgres_url": "SIGNAL_POSTGRES_URL",
-    "redis_url": "SIGNAL_REDIS_URL",
-    "broker_url": "SIGNAL_BROKER_URL",
-    "lake_path": "SIGNAL_LAKE_PATH",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the parts of the platform answer. ``redis_url`` is the bus, ``broker_url`` carries Celery's queues."""
-
-    postgres_url: str
-    redis_url: str
-    broker_url: str
-    lake_path: str
-    home: Path
-
-    @classmethod
-    def resolve(cls, home_path: Path | None = None) -> Self:
-        """From the environment, and what it leaves open from ``addresses.json`` of the home.
-
-        Raises
-        ------
-        AddressesError
-            If neither says where a part is.
-        """
-        folder = home_path if home_path is not None else home()
-        values = {field: os.environ[name] for field, name in _ADDRESS_VARIABLES.items() if os.environ.get(name)}
-        if len(values) < len(_ADDRESS_VARIABLES):
-            values = _read_addresses(folder) | values
-        if missing := [name for field, name in _ADDRESS_VARIABLES.items() if field not in values]:
-            hint = f" (or set {', '.join(missing)})" if len(missing) < len(_ADDRESS_VARIABLES) else ""
-            raise AddressesError(f"no platform is running in {folder}: start one with `signals up`{hint}")
-        return cls(**values, home=folder)
-
-    def write(self) -> Path:
-        """Leave the addresses in the home, whole or not at all, readable by the owner only."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        path = self.home / ADDRESSES_FILE
-        values = {field: value for field, value in asdict(self).items() if field in _ADDRESS_VARIABLES}
-        temporary = path.with_suffix(".new")
-        temporary.touch(mode=0o600)
-        temporary.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
-        temporary.replace(path)
-        return path
-
-    def environment(self) -> dict[str, str]:
-        """The variables with which another process finds the same platform."""
-        return {"SIGNAL_HOME": str(self.home)} | {
-            name: str(getattr(self, field)) for field, name in _ADDRESS_VARIABLES.items()
-        }
-
-
-def _read_addresses(folder: Path) -> dict[str, str]:
-    path = folder / ADDRESSES_FILE
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise AddressesError(f"{path} cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise AddressesError(f"{path} should hold an object with {', '.join(_ADDRESS_VARIABLES)}")
-    return {field: str(content[field]) for field in _ADDRESS_VARIABLES if field in content}

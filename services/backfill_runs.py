@@ -19,9 +19,9 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
+from resources.addresses import Addresses
 from resources.run_lease import broker_client
 from resources.run_queues import BACKFILL, QUEUE_TAG
-from resources.settings import Addresses
 from resources.worker_register import WorkerEntry, registered_workers
 from services.backfill_plan import Piece
 from services.platform.home import socket_folder

@@ -16,10 +16,10 @@ from typing import Any, Final, Self
 
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus
 
+from resources.addresses import Addresses
 from resources.dagster_resources import SettingsResource
 from resources.duck_lake import process_lake
 from resources.run_queues import BACKFILL
-from resources.settings import Addresses
 from resources.worker_register import disagreement, slots_of
 from services.backfill_plan import Piece, chains, plan
 from services.backfill_runs import PIECE_TAG, BackfillRuns

@@ -16,6 +16,7 @@ import psutil
 import psycopg2
 import redis
 
+from resources.addresses import Addresses, AddressesError
 from resources.duck_lake_connection import catalog_dsn
 from resources.exchange.binance import BinanceSpot
 from resources.exchange.binance_client import BinanceClient
@@ -25,7 +26,7 @@ from resources.exchange.errors import ExchangeError
 from resources.lake import LakeError
 from resources.read_only_query import ReadOnlyLake
 from resources.redis_streams import open_redis
-from resources.settings import Addresses, AddressesError, Settings, SettingsError, load_settings, settings_path
+from resources.settings import Settings, SettingsError, load_settings, settings_path
 from services.platform.platform import STATUS_FILE
 from signal_assets.event_time import SECOND
 from signal_assets.instrument import Instrument

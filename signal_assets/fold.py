@@ -18,10 +18,11 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import structlog
 
-from resources.lake import Lake, Progress, State
+from resources.lake import Lake, LakeError, Progress, State
 from signal_assets.derivation import Input, NotCompleteError, WorkDone, asset_name, scope_of
-from signal_assets.event_time import DAY, MINUTE, day_end, day_start, floor_to, iso
+from signal_assets.event_time import DAY, MINUTE, date_of, day_end, day_start, floor_to, iso
 from signal_assets.instrument import Instrument
 from signal_assets.machine import Events, Machine, decode_state, encode_state, record_class
 from signal_assets.removed_rows import kept_since, require_kept
@@ -30,6 +31,12 @@ from signal_assets.window import Window, forward_windows
 
 CHECKPOINT: Final = 10 * MINUTE
 """A state is kept at multiples of this; a midnight is one."""
+
+log = structlog.get_logger(__name__)
+
+
+class StateError(LakeError):
+    """What a fold remembered was kept by a version whose machines remembered other things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,8 @@ def forward_fold(
     ------
     NotCompleteError
         If an input is not computed up to ``end``, or what should be in force has not been learned.
+    StateError
+        If the state was kept by another version, and so was that of the day's beginning.
     StaleExpectationError
         If another run moved the same progress meanwhile.
     """
@@ -141,7 +150,7 @@ def forward_fold(
     done = {table: WorkDone(start=position, end=max(position, end)) for table in fold.tables}
     stepper, begin = warm.take(fold, group, instruments, position) if warm is not None else None, position
     if stepper is None:
-        stepper, begin = _begin(lake, fold, instruments, lake.state(fold.name, group), origin)
+        stepper, begin = _resume(lake, fold, instruments, position, origin)
     for window in forward_windows(position, end):
         snapshot = lake.snapshot()
         made = _window_rows(lake, fold, instruments, window, stepper, begin, late=False)
@@ -179,6 +188,8 @@ def recompute_day_fold(
         If an input is not computed up to the day's end, or the day before has not been computed yet.
     RemovedRowsError
         If retention has removed rows that the day follows from.
+    StateError
+        If the state of the day before's end was kept by another version.
     """
     began = time.perf_counter()
     window = Window.of_day(day)
@@ -212,6 +223,30 @@ def recompute_day_fold(
     return done
 
 
+def _resume(
+    lake: Lake, fold: Fold, instruments: Sequence[Instrument], position: int, origin: int
+) -> tuple[Stepper, int]:
+    """The machine of the newest checkpoint; of the day's beginning, if another version kept that.
+
+    So after an upgrade a day that is under way is stepped through once more without writing. More than that is a
+    back-fill's work, day by day, not one run's.
+    """
+    group = instruments[0].group
+    try:
+        return _begin(lake, fold, instruments, lake.state(fold.name, group), origin)
+    except StateError as error:
+        start = floor_to(position, DAY)
+        beginning = lake.state(fold.name, group, start) if origin < start else None
+        if origin < start and beginning is None:
+            raise
+        require_kept(lake, fold.name, fold.needs, max(origin, start))
+        resumed = _begin(lake, fold, instruments, beginning, origin)
+        log.warning(
+            "the day is stepped through anew", fold=fold.name, group=group, since=iso(resumed[1]), error=str(error)
+        )
+        return resumed
+
+
 def _begin(
     lake: Lake, fold: Fold, instruments: Sequence[Instrument], state: State | None, origin: int
 ) -> tuple[Stepper, int]:
@@ -219,7 +254,16 @@ def _begin(
     group = instruments[0].group
     machine = fold.machine(instruments)
     if state is not None:
-        machine.restore(decode_state(state.state))
+        try:
+            machine.restore(decode_state(state.state))
+        except Exception as error:  # whatever a machine makes of what it did not write
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            known = lake.progress(asset_name(fold.tables[0]), group)
+            first = date_of((known.origin if known is not None else origin) + 1)
+            raise StateError(
+                f"{fold.name}: what {group} remembered at {iso(state.time)} cannot be read, another version kept it "
+                f"({why}): compute all whole days again (`signals backfill --from {first} --to …`)"
+            ) from error
     stepper = Stepper(machine, lambda start: versions_in_force(lake, fold.in_force, group, instruments, start, origin))
     return stepper, state.time if state is not None else origin
 

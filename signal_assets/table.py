@@ -47,9 +47,21 @@ DAY_COLUMN: Final = "day"
 """Name of the DATE column that every market-time table is partitioned by; derived from the table's time column."""
 
 
+class SchemaError(ValueError):
+    """A frame does not have the columns, dtypes or keys that its table asks for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: name, kind, what it means and in which unit; ``operational`` ones stand outside every equality."""
+    """One column: name, kind, what it means and in which unit; ``operational`` ones stand outside every equality.
+
+    Parameters
+    ----------
+    default : int, float, str or bool, optional
+        What rows hold that were written before the column was declared, in the unit it has in memory. A column that is
+        added to a table that homes have already needs one, unless it is nullable: null then. Lists cannot have one. New
+        rows are not filled from it.
+    """
 
     name: str
     type: ColumnType
@@ -57,10 +69,16 @@ class Column:
     unit: str = ""
     nullable: bool = False
     operational: bool = False
+    default: int | float | str | bool | None = None
 
+    def __post_init__(self) -> None:
+        if self.default is not None and type(self.default).__name__ != self.type.dtype.removesuffix("64"):
+            raise SchemaError(f"column {self.name}: default {self.default!r} is no {self.type.dtype}")
 
-class SchemaError(ValueError):
-    """A frame does not have the columns, dtypes or keys that its table asks for."""
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether rows from before the column was declared can be given a value of it."""
+        return self.nullable or self.default is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import structlog
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from resources.settings import Addresses
+from resources.addresses import Addresses
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -17,8 +17,9 @@ from typing import Any, Final
 import structlog
 import uvloop
 
+from resources.addresses import Addresses, AddressesError, home
 from resources.redis_streams import StreamError, masked_url
-from resources.settings import Addresses, AddressesError, Settings, SettingsError, SettingsFile, home
+from resources.settings import Settings, SettingsError, SettingsFile
 from services.live_lane.asset_reports import WEBSERVER_VARIABLE
 from services.live_lane.lane import LiveLane, LiveLaneError, system_fold_of_stage
 

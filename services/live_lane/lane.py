@@ -17,12 +17,13 @@ from typing import IO, Any, Final
 
 import structlog
 
+from resources.addresses import Addresses
 from resources.exchange.binance import BinanceSpot
 from resources.exchange.binance_messages import PERPETUAL
 from resources.exchange.binance_usdm import BinanceUsdm
 from resources.lake import Lake, LakeSource
 from resources.redis_streams import StreamReader, masked_url, open_async_redis, open_redis
-from resources.settings import Addresses, Settings
+from resources.settings import Settings
 from services.hand_over.stream_hand_over import StreamHandOver
 from services.live_lane.anomaly_publisher import AnomalyPublisher
 from services.live_lane.asset_reports import AssetReports

@@ -20,10 +20,10 @@ import redis.asyncio
 import structlog
 
 from resources import redis_keys
+from resources.addresses import AddressesError
 from resources.exchange.errors import ExchangeError
 from resources.lake import Lake, Offset
 from resources.redis_streams import entry_id, stream_tail
-from resources.settings import AddressesError
 from services.live_lane.batch import Addition, Batch, BatchError
 from services.live_lane.outbox import REDIS_ERRORS, Outbox
 from services.live_lane.spill import Spill

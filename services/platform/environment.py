@@ -9,7 +9,7 @@ from typing import Final
 
 import yaml
 
-from resources.settings import Addresses
+from resources.addresses import Addresses
 from services.platform.errors import PlatformError
 
 DEFAULT_DEFINITIONS: Final = "signal_assets.definitions"

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
+from resources.addresses import ADDRESSES_FILE, Addresses
 from resources.run_queues import BACKFILL, MAINTENANCE, TACTICAL
-from resources.settings import ADDRESSES_FILE, Addresses, Settings
+from resources.settings import Settings
 from services.platform import probes
 from services.platform.child_process import Child, ChildProcess
 from services.platform.embedded_postgres import EmbeddedPostgres, check_postgres, psycopg2_url

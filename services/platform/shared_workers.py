@@ -15,12 +15,13 @@ from typing import Any, Final, Self
 
 import redis
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import LakeError
 from resources.object_store import in_object_store
 from resources.run_lease import broker_client
 from resources.run_queues import RUN_QUEUES, TACTICAL
-from resources.settings import Addresses, load_settings
+from resources.settings import load_settings
 from resources.worker_register import WorkerEntry, configuration_digest, disagreement, registered_workers
 from services.platform.child_process import ChildProcess
 from services.platform.embedded_postgres import check_postgres, psycopg2_url

@@ -43,6 +43,9 @@ def encode(table: Table, rows: Sequence[tuple[Any, ...]]) -> bytes:
 def decode(table: Table, payload: bytes) -> pd.DataFrame:
     """Unpack rows into a frame that fits the table.
 
+    Columns that an older version did not write yet are filled as the lake's are: with the declared default, nullable
+    ones with null.
+
     Raises
     ------
     PayloadError
@@ -54,6 +57,8 @@ def decode(table: Table, payload: bytes) -> pd.DataFrame:
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise PayloadError(f"{table.name}: not a payload of rows: {error}") from None
     names = {column.name for column in table.columns}
+    added = [column for column in table.columns if column.name not in columns and column.may_be_absent]
+    columns |= {column.name: [column.default] * count for column in added}
     if set(columns) != names or any(not isinstance(v, list) or len(v) != count for v in columns.values()):
         raise PayloadError(f"{table.name}: columns or their lengths are not those of the table")
     if not count:

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import LakeError, Progress
 from resources.memory_lake import MemoryLake
-from resources.settings import Addresses
 from signal_assets.anomalies.folds import anomalies
 from signal_assets.anomalies.labels import give_label, labels_at, next_midnight
 from signal_assets.anomalies.parameters import AnomalyParameters

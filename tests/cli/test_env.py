@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from resources.settings import Addresses
+from resources.addresses import Addresses
 from tests.cli.conftest import one_error_line
 
 

@@ -13,9 +13,9 @@ import psycopg2
 import pytest
 from typer.testing import Result
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.read_only_query import QueryError, ReadOnlyLake
-from resources.settings import Addresses
 from signal_assets.market.tables import DEPTH_SNAPSHOTS, TRADES
 from tests.cli.conftest import one_error_line
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import structlog
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake, process_lake
-from resources.settings import Addresses
 from signal_assets import definitions
 from signal_assets.stage_tables import TABLES
 

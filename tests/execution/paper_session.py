@@ -126,3 +126,17 @@ class Session:
     def statuses(self, purpose: str) -> list[str]:
         """What became of the orders of a purpose, in order."""
         return [row.status for row in self.orders if row.purpose == purpose]
+
+
+def at(price: str, size: str = "1000") -> dict[str, Any]:
+    """A book of one level a side without spread to speak of: bid = price, ask = price + 0.01."""
+    ask = units(price) + units("0.01")
+    columns = book(BTC, f"{price}x{size}", f"{price}x{size}")
+    return columns | {"best_ask": ask, "ask_price_20": [ask]}
+
+
+def long_ten(session: Session, **more: Any) -> None:
+    """Buy 10 at 100.00 flat: cost 1,000, fee 1."""
+    session.step(0, signal(BTC, "buy", "100", quantity="10", **more))
+    session.step(1, book(BTC, "99.9x99", "100x99"))
+    assert session.positions[-1][3:] == (units("10"), units("1000"), 0, units("1"))

@@ -17,7 +17,7 @@ import psutil
 import psycopg2
 import redis
 
-from resources.settings import Addresses
+from resources.addresses import Addresses
 from services.platform.platform import Platform
 from services.platform.probes import libpq_url
 from tests.faults.fault import EVERYTHING, PROCESSES, Fault, Kind, Plan

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import LakeError
-from resources.settings import Addresses
 from services.platform.embedded_postgres import EmbeddedPostgres
 from signal_assets.event_time import DAY, SECOND
 from signal_assets.market.tables import TRADES

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import LakeError
 from resources.redis_streams import StreamReader
-from resources.settings import Addresses
 from services.live_lane.measurements import Measurements
 from services.live_lane.outbox import Outbox
 from services.live_lane.spill import Spill

@@ -9,12 +9,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from structlog.testing import capture_logs
 
 from resources.lake import Progress
 from resources.memory_lake import MemoryLake
 from signal_assets.derivation import Input, NotCompleteError
 from signal_assets.event_time import DAY, HOUR, MINUTE, SECOND, start_of_date
-from signal_assets.fold import CHECKPOINT, Fold, Stepper, WarmMachines, forward_fold, group_by_time, recompute_day_fold
+from signal_assets.fold import (
+    CHECKPOINT,
+    Fold,
+    StateError,
+    Stepper,
+    WarmMachines,
+    forward_fold,
+    group_by_time,
+    recompute_day_fold,
+)
 from signal_assets.instrument import Instrument, whole_group
 from signal_assets.machine import Events, Rows, decode_state, encode_state
 from signal_assets.table import Column, ColumnType, Table
@@ -250,3 +260,68 @@ def test_a_warm_machine_is_taken_only_where_the_lake_stands() -> None:
     assert taken is not None
     assert taken.machine.state() == {"total": int(by_hand([START + SECOND])["total"][0])}
     assert warm.take(fold(), "crypto", (ONE, TWO), START + 55 * SECOND) is None
+
+
+class Counting(Sum):
+    """The newer version: it remembers the number of steps too, which states of :class:`Sum` do not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def step(self, time: int, events: Events) -> Rows:
+        self.steps += 1
+        return super().step(time, events)
+
+    def state(self) -> dict[str, Any]:
+        return {"total": self.total, "steps": self.steps}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self.steps = state["steps"]
+
+
+UPGRADED = replace(fold(), machine=lambda instruments: Counting())
+
+
+def upgraded(lake: MemoryLake, end: int) -> None:
+    forward_fold(lake, UPGRADED, "crypto", (ONE, TWO), end=end, run_id="newer")
+
+
+def upgraded_day(lake: MemoryLake, day: int) -> None:
+    of = date.fromordinal(FIRST_DAY.toordinal() + day)
+    recompute_day_fold(lake, UPGRADED, "crypto", (ONE, TWO), day=of, run_id="newer")
+
+
+def test_a_state_of_an_older_version_in_the_first_day_is_made_anew_from_the_rows() -> None:
+    times = [START + minute * MINUTE for minute in range(1, 60)]
+    lake = lake_with(times, START + DAY)
+    forward(lake, START + 25 * MINUTE)
+    with capture_logs() as said:
+        upgraded(lake, START + HOUR)
+    assert [line["event"] for line in said] == ["the day is stepped through anew"]
+    assert "KeyError: 'steps'" in said[0]["error"]
+    pd.testing.assert_frame_equal(found(lake), by_hand(times), check_dtype=False)
+    assert lake.read(SUMS)["run_id"].tolist() == ["forward"] * 25 + ["newer"] * 34  # nothing is written twice
+    kept = lake.state("sums", "crypto")
+    assert kept is not None
+    assert decode_state(kept.state)["steps"] == 59
+    upgraded(lake, START + DAY)
+
+
+def test_states_of_an_older_version_are_refused_in_one_line_until_the_days_are_computed_again() -> None:
+    times = [START + hour * HOUR for hour in range(1, 60)]
+    lake = lake_with(times, START + 3 * DAY)
+    for cut in range(3, 54, 3):
+        forward(lake, START + cut * HOUR)
+    line = r"^sums: what crypto remembered at 2025-01-0\dT.*KeyError: 'steps'.*signals backfill --from 2025-01-06 --to"
+    with pytest.raises(StateError, match=line):
+        upgraded(lake, START + 60 * HOUR)
+    with pytest.raises(StateError, match=line):
+        upgraded_day(lake, 1)
+    before = found(lake)
+    upgraded_day(lake, 0)
+    upgraded_day(lake, 1)
+    upgraded(lake, START + 60 * HOUR)
+    pd.testing.assert_frame_equal(found(lake), by_hand(times), check_dtype=False)
+    assert len(before) == 51

@@ -10,11 +10,12 @@ import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from jobs.maintenance import apply_retention, maintenance_job
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import Lake, Progress, State
 from resources.memory_lake import MemoryLake
 from resources.retention_settings import RetentionSettings
-from resources.settings import Addresses, Settings, SettingsError, load_settings
+from resources.settings import Settings, SettingsError, load_settings
 from signal_assets.aggregates.derivations import dollar_trades
 from signal_assets.aggregates.tables import DOLLAR_TRADES
 from signal_assets.anomalies.folds import anomaly_fold

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import Lake, LakeBusyError, LakeError, Offset, Progress, StaleExpectationError, State
 from resources.memory_lake import MemoryLake
-from resources.settings import Addresses
 from signal_assets.aggregates.tables import DOLLAR_TRADES
 from signal_assets.event_time import DAY, MINUTE
 from signal_assets.market.tables import DEPTH_SNAPSHOTS, FEATURES, TRADES
@@ -223,7 +223,7 @@ def test_ducklake_refuses_a_table_that_changed(addresses: Addresses) -> None:
     duck.ensure(TABLES)
     other = Table("market.trades", "another", (Column("x", ColumnType.COUNT, "x"),), ("x",), "raw")
     again = DuckLake(addresses)
-    with pytest.raises(LakeError, match=r"market\.trades is in the lake with columns"):
+    with pytest.raises(LakeError, match=r"market\.trades has a column instrument \(VARCHAR\) in the lake"):
         again.ensure([other])
     duck.close()
     again.close()

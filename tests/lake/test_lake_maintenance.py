@@ -9,11 +9,11 @@ import pandas as pd
 import psycopg2
 import pytest
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.duck_lake_connection import INLINED_ROWS, catalog_dsn
 from resources.lake import Offset, Progress, State
 from resources.lake_maintenance import Keep, maintain
-from resources.settings import Addresses
 from signal_assets.event_time import DAY, SECOND
 from signal_assets.market.tables import TRADES
 from tests.lake.test_lake import MIDNIGHT, trades

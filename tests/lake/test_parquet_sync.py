@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from resources import parquet_sync
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.duck_lake_sql import CATALOG
 from resources.lake import LakeError
-from resources.settings import Addresses
 from signal_assets.event_time import DAY, SECOND
 from signal_assets.market.tables import TRADES
 from signal_assets.window import Window

@@ -12,11 +12,11 @@ from multiprocessing.synchronize import Event
 import psycopg2
 import pytest
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.duck_lake_connection import catalog_dsn
 from resources.duck_lake_lock import WRITE_LOCK, WriteLock
 from resources.lake import LakeError, Progress
-from resources.settings import Addresses
 
 pytestmark = pytest.mark.slow
 

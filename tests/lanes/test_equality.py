@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
-from resources.settings import Addresses, Settings
+from resources.settings import Settings
 from services.simulated_venue.market_plan import FlowSettings
 from services.simulated_venue.order_flow import DEFAULT_START, OrderFlow
 from signal_assets.event_time import DAY, MINUTE, SECOND, date_of, day_start, from_datetime

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import Lake, Offset, Progress, State
 from resources.memory_lake import MemoryLake
 from resources.redis_keys import market_features
 from resources.redis_streams import StreamEntry
-from resources.settings import Addresses
 from services.live_lane import engine_start
 from services.live_lane.engine_start import EngineStart, NotYetError, StoppedError, VersionsInForce, rows_of
 from services.live_lane.group_engine import GroupEngine, Step

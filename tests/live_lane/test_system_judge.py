@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import Lake
 from resources.memory_lake import MemoryLake
 from resources.redis_keys import MARKET_GENERATION, SYSTEM_METRICS
 from resources.redis_streams import StreamReader, open_redis
-from resources.settings import Addresses
 from services.live_lane import system_judge
 from services.live_lane.system_judge import BehindError, SystemJudge
 from services.live_lane.system_metrics import entry

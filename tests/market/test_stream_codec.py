@@ -1,5 +1,8 @@
 """Rows through bytes and back."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import orjson
 import pandas as pd
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from signal_assets.fixed_point import MAXIMUM
 from signal_assets.market import tables
 from signal_assets.market.stream_codec import PayloadError, decode, encode
-from signal_assets.table import Table
+from signal_assets.table import Column, ColumnType, Table
 
 INTEGERS = st.integers(-MAXIMUM, MAXIMUM)
 LISTS = st.lists(INTEGERS, max_size=4)
@@ -117,3 +120,22 @@ def test_repeated_key_is_named() -> None:
 def test_rows_that_do_not_fit_are_refused(row: tuple[object, ...]) -> None:
     with pytest.raises(PayloadError, match=r"market\.trades"):
         encode(tables.TRADES, [row])
+
+
+def test_entries_of_an_older_version_hold_the_default_of_columns_added_since() -> None:
+    added = (
+        Column("fee", ColumnType.PRICE, "", default=-5),
+        Column("venue", ColumnType.TEXT, "", default="unknown"),
+        Column("maker", ColumnType.FLAG, "", default=True),
+        Column("slope", ColumnType.REAL, "", default=math.nan),
+        Column("level", ColumnType.COUNT, "", nullable=True),
+    )
+    newer = replace(tables.TRADES, columns=(added[0], *tables.TRADES.columns, *added[1:]))
+    row = decode(newer, encode(tables.TRADES, [TRADE])).iloc[0]
+    assert (row["fee"], row["venue"], row["maker"]) == (-5, "unknown", True)
+    assert math.isnan(row["slope"])
+    assert row["level"] is pd.NA
+    assert decode(newer, encode(tables.TRADES, [])).empty
+    required = replace(tables.TRADES, columns=(*tables.TRADES.columns, Column("x", ColumnType.REAL, "")))
+    with pytest.raises(PayloadError, match="columns or their lengths"):
+        decode(required, encode(tables.TRADES, [TRADE]))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from resources.settings import Addresses
+from resources.addresses import Addresses
 from services.platform import after_socket, environment
 from services.platform.environment import exports, prepare_dagster_home, write_workspace
 from services.platform.errors import PlatformError

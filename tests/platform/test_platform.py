@@ -18,8 +18,9 @@ import redis
 import requests
 from dagster import DagsterInstance, RunRecord, RunsFilter
 
+from resources.addresses import Addresses
 from resources.run_queues import BACKFILL, MAINTENANCE
-from resources.settings import Addresses, load_settings
+from resources.settings import load_settings
 from services.platform.environment import exports
 from services.platform.errors import HomeInUseError, PlatformError
 from services.platform.platform import Platform

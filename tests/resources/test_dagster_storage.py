@@ -6,8 +6,8 @@ import psycopg2
 import pytest
 from dagster_postgres import DagsterPostgresStorage
 
+from resources.addresses import Addresses
 from resources.dagster_storage import PlatformStorage
-from resources.settings import Addresses
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from dagster import (
     define_asset_job,
 )
 
+from resources.addresses import Addresses
 from resources.run_retention import remove_reports, remove_runs
-from resources.settings import Addresses
 
 pytestmark = pytest.mark.slow
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.generated_market import raw_day
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import Lake, Progress
 from resources.memory_lake import MemoryLake
-from resources.settings import Addresses, Settings, load_settings
+from resources.settings import Settings, load_settings
 from signal_assets.derivation import asset_name
 from signal_assets.event_time import DAY, SECOND, date_of
 from signal_assets.market.tables import TABLES as RAW_TABLES

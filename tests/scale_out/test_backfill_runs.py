@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from resources.addresses import Addresses
 from resources.run_lease import broker_client
 from resources.run_queues import BACKFILL, MAINTENANCE, QUEUE_TAG
-from resources.settings import Addresses, load_settings
+from resources.settings import load_settings
 from resources.worker_register import configuration_digest, registered_workers
 from services.backfill_runs import BACKFILL_TAG, PIECE_TAG
 from services.backfills import BackfillError, Backfills

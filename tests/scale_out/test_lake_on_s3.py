@@ -12,11 +12,12 @@ import pytest
 from dagster import DagsterInstance
 from moto.server import ThreadedMotoServer
 
+from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import LakeError
 from resources.lake_maintenance import Keep, maintain
 from resources.read_only_query import QueryError, ReadOnlyLake
-from resources.settings import Addresses, load_settings
+from resources.settings import load_settings
 from signal_assets.definitions import build_defs
 from tests.fakes import FakeStreams, FixedSettings, KeptKeys, ListOfFailures, OpenStreams
 from tests.lanes.market_run import assert_equal

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from resources.settings import Addresses
+from resources.addresses import Addresses
 from services.platform.embedded_redis import EmbeddedRedis, broker_url_of
 from tests.scale_out.generated_days import write_settings
 

@@ -14,9 +14,10 @@ import psutil
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from resources.addresses import Addresses
 from resources.run_lease import broker_client, lease_key
 from resources.run_queues import BACKFILL
-from resources.settings import Addresses, Settings, load_settings
+from resources.settings import Settings, load_settings
 from resources.worker_register import registered_workers, slots_of
 from services.backfill_runs import BACKFILL_TAG, PIECE_TAG
 from services.backfills import BackfillError, Backfills

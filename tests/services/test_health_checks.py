@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from resources.settings import Addresses
+from resources.addresses import Addresses
 from services import health_checks
 from services.health_checks import examine, simulated_venue_url
 from tests.exchange.futures_venue import FuturesVenue

@@ -6,15 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from resources.settings import (
-    Addresses,
-    AddressesError,
-    SettingsError,
-    SettingsFile,
-    home,
-    load_settings,
-    settings_path,
-)
+from resources.addresses import Addresses, AddressesError, home
+from resources.settings import SettingsError, SettingsFile, load_settings, settings_path
 
 REPOSITORY = Path(__file__).parents[2]
 SHIPPED = REPOSITORY / "config" / "signals.yaml"

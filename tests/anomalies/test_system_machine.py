@@ -12,7 +12,15 @@ from signal_assets.anomalies.folds import system_anomalies
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.system_machine import SystemMachine
 from signal_assets.anomalies.system_series import SYSTEM, SYSTEM_FEATURES, SYSTEM_GROUP, system_series
-from signal_assets.anomalies.tables import ANOMALIES, INCIDENT_GROUPS, INCIDENTS, METRICS, SCORES, SYSTEM_SAMPLES, TABLES
+from signal_assets.anomalies.tables import (
+    ANOMALIES,
+    INCIDENT_GROUPS,
+    INCIDENTS,
+    METRICS,
+    SCORES,
+    SYSTEM_SAMPLES,
+    TABLES,
+)
 from signal_assets.derivation import asset_name
 from signal_assets.event_time import DAY, MINUTE, SECOND, date_of
 from signal_assets.fold import forward_fold, recompute_day_fold

@@ -40,10 +40,11 @@ def label(
 
     from resources.addresses import Addresses
     from resources.duck_lake import DuckLake
+    from resources.redis_streams import StreamReader, open_redis
     from resources.settings import load_settings
     from signal_assets.anomalies.feedback import threshold_factors
     from signal_assets.anomalies.folds import anomaly_parameters
-    from signal_assets.anomalies.labels import give_label, labels_at
+    from signal_assets.anomalies.labels import give_label, labels_at, streams_reach
     from signal_assets.anomalies.system_series import SYSTEM, SYSTEM_GROUP
     from signal_assets.anomalies.tables import ANOMALIES, LABELS
     from signal_assets.event_time import from_datetime, iso
@@ -52,16 +53,18 @@ def label(
     begins = None if valid_from is None else Window.of_day(parse_date(valid_from, "--from")).start
     addresses = Addresses.resolve(enter_home(home))
     settings = load_settings()
+    groups = settings.groups | {SYSTEM_GROUP: (SYSTEM,)}
     lake = DuckLake(addresses)
     try:
         lake.ensure([ANOMALIES, LABELS])
         made = give_label(
             lake,
-            settings.groups | {SYSTEM_GROUP: (SYSTEM,)},
+            groups,
             about,
             f"{verdict.value}_alarm",
             now=from_datetime(datetime.now(UTC)),
             valid_from=begins,
+            reached=None if begins is None else streams_reach(StreamReader(open_redis(addresses.redis_url)), groups),
             given_by=by,
             note=note,
         )

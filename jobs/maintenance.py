@@ -4,7 +4,7 @@ Belongs here: the maintenance job, and which rows retention removes. Does not be
 (``resources/lake_maintenance``), which runs go (``resources/run_retention``), for how long what is kept (settings).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -12,16 +12,18 @@ from dagster import Failure, JobDefinition, OpExecutionContext, ResourceParam, i
 
 from jobs.asset_jobs import MAX_RUNTIME_TAG, RAW_STAGE, STRATEGIC, SYSTEM
 from resources.duck_lake import DuckLake
-from resources.lake import Lake, LakeError, LakeSource
+from resources.lake import Lake, LakeError, LakeSource, Progress
 from resources.lake_maintenance import Keep, maintain
 from resources.retention_settings import RetentionSettings
 from resources.run_queues import MAINTENANCE, QUEUE_TAG, TACTICAL
 from resources.run_retention import remove_reports, remove_runs
+from signal_assets.anomalies.system_series import SYSTEM_GROUP
 from signal_assets.anomalies.tables import SYSTEM_SAMPLES
 from signal_assets.derivation import asset_name
 from signal_assets.event_time import DAY, floor_to
 from signal_assets.materialization import SettingsSource
 from signal_assets.stage_tables import TABLES
+from signal_assets.table import Table
 
 FREQUENT_JOBS: Final = (TACTICAL, STRATEGIC, SYSTEM, MAINTENANCE)
 DERIVED_STAGES: Final = ("aggregates", "levels", "anomalies", "strategies")
@@ -72,13 +74,15 @@ def apply_retention(lake: Lake, retention: RetentionSettings, groups: Iterable[s
     """Remove rows of days that are not kept any more; returns from how many tables.
 
     Days are counted back from the one in which the group that lies furthest behind works, so that what is still to be
-    computed always finds its inputs, however long nothing ran. A day's end is kept for as long as the day after it can
-    be computed.
+    computed always finds its inputs, however long nothing ran. The group ``system`` counts while it has samples to
+    judge: where nobody samples any more it holds nobody up. A day's end is kept for as long as the day after it can be
+    computed; for that, the system's samples go with the raw rows.
     """
+    known = _standings(lake, groups)
     horizons = {
         stage: horizon
         for stages, days in (((RAW_STAGE,), retention.raw_days), (DERIVED_STAGES, retention.derived_days))
-        if days is not None and (horizon := _horizon(lake, groups, days)) is not None
+        if days is not None and (horizon := _horizon(known, days)) is not None
         for stage in stages
     }
     if not horizons:
@@ -88,22 +92,37 @@ def apply_retention(lake: Lake, retention: RetentionSettings, groups: Iterable[s
         table
         for table in (*TABLES, SYSTEM_SAMPLES)
         if table.time is not None
-        and (horizon := horizons.get(table.stage)) is not None
+        and (horizon := horizons.get(_kept_like(table))) is not None
         and removed.get(table.name, horizon - 1) < horizon
     ]
     lake.ensure(due)  # one that nothing was ever written to may not be there
     for table in due:
         with lake.transaction(asset=MAINTENANCE, run_id=run_id) as unit:
-            unit.remove(table, horizons[table.stage])
+            unit.remove(table, horizons[_kept_like(table)])
             if table.stage == RAW_STAGE:
                 unit.remove_day_ends(horizons[RAW_STAGE])
     return len(due)
 
 
-def _horizon(lake: Lake, groups: Iterable[str], days: int) -> int | None:
-    """Midnight up to which rows go; None while history is shorter."""
+def _kept_like(table: Table) -> str:
+    """The stage whose rows it is kept as long as: samples of the system are as raw as what venues say."""
+    return RAW_STAGE if table is SYSTEM_SAMPLES else table.stage
+
+
+def _standings(lake: Lake, groups: Iterable[str]) -> list[Progress]:
+    """How far everything has come that may still be computing."""
     names = {asset_name(table) for table in TABLES}
     known = [progress for group in groups for asset, progress in lake.progresses(group).items() if asset in names]
+    system = lake.progresses(SYSTEM_GROUP)
+    samples = system.get(asset_name(SYSTEM_SAMPLES))
+    if samples is not None:
+        judged = [progress for asset, progress in system.items() if asset in names]
+        known += [progress for progress in judged if progress.progress < samples.progress]
+    return known
+
+
+def _horizon(known: Sequence[Progress], days: int) -> int | None:
+    """Midnight up to which rows go; None while history is shorter."""
     if not known:
         return None
     horizon = floor_to(min(progress.progress for progress in known), DAY) - days * DAY

@@ -18,7 +18,7 @@ class RetentionSettings(StrictModel):
         default=None,
         ge=2,
         le=36_500,
-        description="whole days of `market.*` behind the work of all groups; null: for good",
+        description="whole days of `market.*` and the system's samples behind the work of all groups; null: for good",
     )
     derived_days: int | None = Field(
         default=None,

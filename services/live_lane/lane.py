@@ -181,6 +181,7 @@ class LiveLane:
         )
         self._system_fold_of = system_fold_of
         self._judge: SystemJudge | None = None
+        self._system_publisher: AnomalyPublisher | None = None
         interval = settings.anomalies.metrics_interval_seconds
         self.system = SystemMetrics(self._add_system_metrics, interval=interval)
         self.server = MetricsServer(self, settings.live.metrics_port, settings.live.health_port)
@@ -211,10 +212,13 @@ class LiveLane:
         self._stop.set()
 
     def renew_engines(self, settings: Settings) -> None:
-        """Let the engines go on as these settings want it; feeds are not touched."""
+        """Let engines, sampler, judge and publishers go on as these settings want it; feeds are not touched."""
         self._settings = settings
         for shard in self.shards.values():
             shard.renew_engine(settings)
+        self.system.configure(settings.anomalies.metrics_interval_seconds)
+        if self._system_publisher is not None:
+            self._system_publisher.configure(settings.anomalies.model_dump(mode="json"))
         if self._judge is not None:
             self._judge.renew()
 
@@ -311,7 +315,7 @@ class LiveLane:
             self._surroundings.streams,
             lambda rows: publisher.take(rows),
         )
-        publisher = AnomalyPublisher(
+        publisher = self._system_publisher = AnomalyPublisher(
             self._redis_url,
             SYSTEM_GROUP,
             self.signal_measurements,
@@ -323,7 +327,7 @@ class LiveLane:
         try:
             await judge.run()
         finally:
-            self._judge = None
+            self._judge = self._system_publisher = None
             await publisher.stop(PUBLISH_SECONDS)
 
     def _system_fold(self) -> Fold:

@@ -24,6 +24,8 @@ from signal_assets.event_time import SECOND, floor_to
 from signal_assets.market.stream_codec import encode
 
 INTERVAL: Final = 10.0
+LONGEST_SLEEP: Final = SECOND
+"""µs; a sampler that was told of another interval waits no longer for a point of the old one."""
 MAXIMUM_LENGTH: Final = 100_000
 """Entries kept in the stream, about, while no run takes them in: eleven days."""
 
@@ -56,20 +58,30 @@ class SystemMetrics:
         self._before: tuple[float, Mapping[str, int]] = (time.monotonic(), {})
         self.newest: dict[str, float] = {}
 
+    def configure(self, interval: float) -> None:
+        """Sample at multiples of this many seconds from now on: no point twice, and none before the last."""
+        self._interval = round(interval * SECOND)
+
     async def run(self) -> None:
         """Sample until cancelled."""
         await asyncio.to_thread(self.sample)  # rates need a beginning
         last = _now()
         while True:
-            point = max(floor_to(_now(), self._interval), floor_to(last, self._interval)) + self._interval
+            interval, point = self._interval, self._point_after(last)
             while (left := point - _now()) > 0:
+                if interval != self._interval:
+                    interval, point = self._interval, self._point_after(last)
                 # A clock that was set back is not waited for.
-                if left > self._interval:
-                    point = floor_to(_now(), self._interval) + self._interval
-                await asyncio.sleep(min(left, self._interval) / SECOND)
+                elif left > interval:
+                    point = floor_to(_now(), interval) + interval
+                await asyncio.sleep(min(left, interval, LONGEST_SLEEP) / SECOND)
             self.newest = await asyncio.to_thread(self.sample)
             self._send(entry(point, self.newest, self._host))
             last = point
+
+    def _point_after(self, last: int) -> int:
+        """The next point of the grid behind now and the last one."""
+        return max(floor_to(_now(), self._interval), floor_to(last, self._interval)) + self._interval
 
     def sample(self) -> dict[str, float]:
         """All series as of now."""

@@ -140,9 +140,12 @@ class AnomalyMachine:
             self._judge(time, values, rows)
         return rows
 
-    def _close(self, time: int, rows: dict[str, list[Row]]) -> None:
-        """Rows of what is over at ``time``; what an instrument that has left the group had open ends without one."""
-        incidents, groups = self._filing.close(time)
+    def _close(self, time: int, rows: dict[str, list[Row]], over_by: int | None = None) -> None:
+        """Rows, closed at ``time``, of what is over by then, or by ``over_by`` if nothing more can come.
+
+        What an instrument that has left the group had open ends without one.
+        """
+        incidents, groups = self._filing.close(time if over_by is None else over_by)
         incidents = [incident for incident in incidents if incident.instrument in self._market]
         groups = [group for group in groups if group.scope in self._scopes]
         if incidents:

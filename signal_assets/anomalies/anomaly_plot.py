@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from signal_assets.anomalies.parameters import AnomalyParameters
+from signal_assets.anomalies.detector import Detector
 from signal_assets.anomalies.severity import SEVERITIES
-from signal_assets.anomalies.statistical_ensemble import StatisticalEnsemble
 from signal_assets.canvas import Canvas, day_number
 
 if TYPE_CHECKING:
@@ -26,22 +25,24 @@ ALONE_COLOUR: Final = "#d29a95"
 SEVERITY_COLOURS: Final = {"LOW": "#9bbf85", "MEDIUM": "#e0b10b", "HIGH": "#e0700b", "CRITICAL": "#b3261e"}
 
 
-def expected_band(metrics: pd.DataFrame, parameters: AnomalyParameters) -> pd.DataFrame:
-    """The ensemble's expected band at each point of one series, by the detectors' own step.
+def expected_band(metrics: pd.DataFrame, detector: Detector) -> pd.DataFrame:
+    """A detector's expected band at each point of one series, by its own step.
 
     Parameters
     ----------
     metrics : DataFrame
-        Rows ``time`` and ``value`` of one series of ``anomalies.metrics``, ascending. The detectors begin cold with the
-        first; hand in a window more than is drawn and the band is the one the anomalies were judged by (but for the
-        last digits of the EMA, which never forgets).
+        Rows ``time`` and ``value`` of one series of ``anomalies.metrics``, ascending. Hand in two of the detector's
+        windows more than is drawn, and the band is the one the anomalies were judged by (but for the last digits of
+        the EMA, which never forgets).
+    detector : Detector
+        Cold; it begins with the first row.
 
     Returns
     -------
     DataFrame
-        Columns ``time``, ``expected_low`` and ``expected_high``; NaN while warming up.
+        Columns ``time``, ``expected_low`` and ``expected_high``; NaN while warming up, or if it has no band.
     """
-    scores = StatisticalEnsemble(parameters).score(metrics["time"], metrics["value"])
+    scores = detector.score(metrics["time"], metrics["value"])
     return pd.DataFrame(
         {
             "time": metrics["time"].to_numpy(),
@@ -60,6 +61,7 @@ def anomaly_picture(
     *,
     groups: pd.DataFrame | None = None,
     drifts: pd.DataFrame | None = None,
+    band_of: str = "",
 ) -> bytes:
     """One series over a day as PNG bytes.
 
@@ -71,6 +73,8 @@ def anomaly_picture(
         Of :func:`expected_band`, cut to what is drawn.
     groups, drifts : DataFrame, optional
         Group incidents that its incidents belong to, and its drifts.
+    band_of : str
+        Name of the detector whose band it is, for the legend.
 
     Returns
     -------
@@ -82,7 +86,7 @@ def anomaly_picture(
     if metrics.empty:
         canvas.say("no values on this day")
         return canvas.png()
-    _draw_series(axes, metrics, band)
+    _draw_series(axes, metrics, band, f"expected by {band_of}" if band_of else "expected")
     _draw_strip(axes, incidents, 0.0, INCIDENT_COLOUR, "incident")
     if groups is not None:
         _draw_strip(axes, groups, INCIDENT_HEIGHT, GROUP_COLOUR, "group incident")
@@ -93,14 +97,14 @@ def anomaly_picture(
     return canvas.png()
 
 
-def _draw_series(axes: "Axes", metrics: pd.DataFrame, band: pd.DataFrame) -> None:
+def _draw_series(axes: "Axes", metrics: pd.DataFrame, band: pd.DataFrame, band_label: str) -> None:
     axes.fill_between(
         day_number(band["time"].to_numpy()),
         band["expected_low"].to_numpy(),
         band["expected_high"].to_numpy(),
         color=BAND_COLOUR,
         linewidth=0,
-        label="expected",
+        label=band_label,
     )
     times = day_number(metrics["time"].to_numpy())
     axes.plot(times, metrics["value"].to_numpy(), color=VALUE_COLOUR, linewidth=0.6, label="value")

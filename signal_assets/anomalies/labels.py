@@ -12,11 +12,14 @@ from typing import Any, Final
 import pandas as pd
 
 from resources.lake import Lake, LakeError
+from resources.redis_keys import SYSTEM_METRICS, market_features
 from signal_assets.anomalies.feedback import VERDICTS
+from signal_assets.anomalies.system_series import SYSTEM_GROUP
 from signal_assets.anomalies.tables import ANOMALIES, LABELS
 from signal_assets.derivation import asset_name
-from signal_assets.event_time import DAY, HOUR, iso
+from signal_assets.event_time import DAY, HOUR, ceil_to, date_of, iso
 from signal_assets.instrument import Instrument
+from signal_assets.market.stream_intake import MarketStreams
 
 LABEL: Final = "label"
 LEAD: Final = HOUR
@@ -60,6 +63,7 @@ def give_label(
     *,
     now: int,
     valid_from: int | None = None,
+    reached: Mapping[str, int] | None = None,
     given_by: str = "",
     note: str = "",
 ) -> Labelled:
@@ -78,6 +82,8 @@ def give_label(
     valid_from : int, optional
         A midnight that no anomalies have been computed behind, for markets whose days are not ours (a replay); else the
         next one.
+    reached : mapping of str to int, optional
+        By group, up to where its streams go (µs UTC): so far the live lane may have computed, ahead of all runs.
 
     Raises
     ------
@@ -91,7 +97,7 @@ def give_label(
     instruments = set(found["instrument"])
     for group, members in groups.items():
         if instruments & {instrument.key for instrument in members}:
-            _require_ahead(lake, group, begins)
+            _require_ahead(lake, group, begins, (reached or {}).get(group, 0))
     rows = [
         (row.instrument, row.series, row.subject, verdict, begins, now, given_by, note)
         for row in found.itertuples(index=False)
@@ -113,14 +119,28 @@ def _subjects(lake: Lake, about: str) -> pd.DataFrame:
     return named.assign(subject=subject)[["instrument", "series", "subject"]].drop_duplicates()
 
 
-def _require_ahead(lake: Lake, group: str, begins: int) -> None:
-    progress = lake.progress(asset_name(ANOMALIES), group)
+def streams_reach(streams: MarketStreams, groups: Mapping[str, Sequence[Instrument]]) -> dict[str, int]:
+    """By group, the newest time (µs UTC) in its streams by their own time: of a replay it is the market's."""
+    reached = {}
+    for group, members in groups.items():
+        keys = [SYSTEM_METRICS] if group == SYSTEM_GROUP else [market_features(member.key) for member in members]
+        reached[group] = max((streams.tail(key) or 0 for key in keys), default=0)
+    return reached
+
+
+def _require_ahead(lake: Lake, group: str, begins: int, live: int) -> None:
+    """Nothing may have been judged behind the midnight: the live lane takes a day's labels with its first point.
+
+    A label that runs find and the live lane did not would make their rows of that day differ.
+    """
     if begins % DAY:
         raise LakeError(f"a label comes into force at a midnight, not at {iso(begins)}")
-    if progress is not None and progress.progress > begins:
+    progress = lake.progress(asset_name(ANOMALIES), group)
+    newest = max(live, progress.progress if progress is not None else 0)
+    if newest > begins:
         raise LakeError(
-            f"anomalies of {group} are computed up to {iso(progress.progress)}: a label cannot be in force from "
-            f"{iso(begins)} on"
+            f"anomalies of {group} are computed up to {iso(newest)}: a label can be in force from "
+            f"{date_of(ceil_to(newest, DAY) + 1)} on at the earliest, not from {date_of(begins + 1)} on"
         )
 
 

@@ -4,7 +4,9 @@ Belongs here: from which sample a value comes. Does not belong here: which serie
 sampling (``services/live_lane/system_metrics``), detectors, incidents.
 
 There is one set of system series, whichever machine leads: the samples name the machine. Where another one takes over,
-detectors and open incidents begin anew, for its numbers say nothing of the last one's.
+detectors begin anew, for its numbers say nothing of the last one's. A host that no longer reports adds nothing to what
+it had open: all its incidents and group incidents are over, and are written as closed at the first sample of the host
+that reports now. While nobody reports no time passes here, and they stay open.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,7 @@ import numpy as np
 
 from signal_assets.anomalies.anomaly_machine import AnomalyMachine, Row
 from signal_assets.anomalies.detector import DetectorFactory
+from signal_assets.anomalies.incidents import NEVER
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.system_series import SYSTEM_FEATURES, system_series
 from signal_assets.anomalies.tables import SYSTEM_SAMPLES
@@ -56,11 +59,12 @@ class SystemMachine(AnomalyMachine):
         if not records:
             return {}
         host = records[0].host
+        rows: dict[str, list[Row]] = {}
         if host != self._host:
             if self._host:
+                self._close(time, rows, over_by=NEVER)
                 super().restore(decode_state(self._cold))
             self._host = host
-        rows: dict[str, list[Row]] = {}
         if time >= self._filing.due:
             self._close(time, rows)
         values = np.full(len(self._series), np.nan)

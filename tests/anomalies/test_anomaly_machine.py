@@ -516,6 +516,27 @@ class Raising(ZScore):
         return super().update(time, value)
 
 
+def test_what_an_instrument_that_left_the_group_had_open_ends_without_a_row():
+    parameters = SMALL
+    rows = [row for row in made_market(200, 5, missing=0) if row.instrument == ETH.key]
+    both = AnomalyMachine([BTC, ETH], parameters)
+    state = None
+    for time, events in of_seconds(rows):
+        both.step(time, events)
+        if both.state()["alerting"]["incidents"]:
+            state = decode_state(encode_state(both.state()))
+            break
+    assert state is not None
+    late = features_row(2 * 200, instrument=BTC)  # long after keep_firing and the group's tolerance
+    stays, left = AnomalyMachine([BTC, ETH], parameters), AnomalyMachine([BTC], parameters)
+    for machine in (stays, left):
+        machine.restore(state)
+    closed = {INCIDENTS.name, INCIDENT_GROUPS.name}
+    assert closed <= stays.step(late.time, {FEATURES.name: [late]}).keys()
+    assert not closed & left.step(late.time, {FEATURES.name: [late]}).keys()
+    assert left.state()["alerting"]["incidents"] == left.state()["alerting"]["groups"] == []
+
+
 def test_a_detector_that_raises_leaves_the_others_working():
     steps = of_seconds(made_market(600, seed=4))
     plain = AnomalyMachine([BTC, ETH], SMALL)

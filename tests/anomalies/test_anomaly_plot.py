@@ -3,8 +3,10 @@ from io import BytesIO
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from signal_assets.anomalies import anomaly_plot
 from signal_assets.anomalies.anomaly_plot import (
     ALONE_COLOUR,
     BAND_COLOUR,
@@ -17,6 +19,7 @@ from signal_assets.anomalies.anomaly_plot import (
     expected_band,
 )
 from signal_assets.anomalies.parameters import AnomalyParameters
+from signal_assets.anomalies.statistical_ensemble import StatisticalEnsemble
 from signal_assets.anomalies.tables import ANOMALIES, DRIFTS, INCIDENT_GROUPS, INCIDENTS, METRICS
 from signal_assets.event_time import DAY, MINUTE, SECOND
 
@@ -33,7 +36,7 @@ def share_of(picture, colour, tolerance=0.02):
 
 
 def test_the_band_holds_what_was_expected():
-    band = expected_band(METRICS_ROWS, AnomalyParameters())
+    band = expected_band(METRICS_ROWS, StatisticalEnsemble(AnomalyParameters()))
     assert band["time"].tolist() == TIMES.tolist()
     assert band["expected_low"].isna().tolist() == [True] * 30 + [False] * (len(TIMES) - 30)
     # Normal noise of mean 0 and deviation 1: bands of three deviations, known to a fifth or so.
@@ -42,7 +45,7 @@ def test_the_band_holds_what_was_expected():
 
 
 def test_the_picture_shows_values_band_anomalies_and_incidents():
-    band = expected_band(METRICS_ROWS, AnomalyParameters())
+    band = expected_band(METRICS_ROWS, StatisticalEnsemble(AnomalyParameters()))
     bare = anomaly_picture(METRICS_ROWS, band, NO_ANOMALIES, NO_INCIDENTS, "market.BTCFDUSD.BINANCE.return")
     assert bare.startswith(b"\x89PNG")
     assert share_of(bare, BAND_COLOUR) > 0.2
@@ -62,7 +65,7 @@ def test_the_picture_shows_values_band_anomalies_and_incidents():
 
 
 def test_group_incidents_and_drifts_are_marked():
-    band = expected_band(METRICS_ROWS, AnomalyParameters())
+    band = expected_band(METRICS_ROWS, StatisticalEnsemble(AnomalyParameters()))
     spans = pd.DataFrame({"opened": [START + 20 * MINUTE], "closed": [START + 30 * MINUTE]})
     drifts = pd.DataFrame({"time": [START + 10 * MINUTE, START + 50 * MINUTE]})
     plain = anomaly_picture(METRICS_ROWS, band, NO_ANOMALIES, spans, "x")
@@ -77,7 +80,19 @@ def test_group_incidents_and_drifts_are_marked():
 
 def test_a_day_without_values_is_said_to_have_none():
     metrics = METRICS.empty()
-    band = expected_band(metrics, AnomalyParameters())
+    band = expected_band(metrics, StatisticalEnsemble(AnomalyParameters()))
     picture = anomaly_picture(metrics, band, NO_ANOMALIES, NO_INCIDENTS, "quiet")
     assert picture.startswith(b"\x89PNG")
     assert share_of(picture, VALUE_COLOUR) == 0
+
+
+def test_the_legend_says_whose_band_it_is():
+    axes = Figure().subplots()
+    band = expected_band(METRICS_ROWS, StatisticalEnsemble(AnomalyParameters()))
+    anomaly_plot._draw_series(axes, METRICS_ROWS, band, "expected by ensemble")
+    assert axes.get_legend_handles_labels()[1] == ["expected by ensemble", "value"]
+    pictures = {
+        anomaly_picture(METRICS_ROWS, band, NO_ANOMALIES, NO_INCIDENTS, "x", band_of=name)
+        for name in ("", "ensemble", "novelty")
+    }
+    assert len(pictures) == 3

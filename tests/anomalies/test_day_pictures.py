@@ -7,6 +7,8 @@ import pytest
 from resources.settings import load_settings
 from signal_assets.anomalies import day_pictures
 from signal_assets.anomalies.day_pictures import anomaly_pictures, most_eventful
+from signal_assets.anomalies.folds import anomaly_parameters, novelty
+from signal_assets.anomalies.statistical_ensemble import StatisticalEnsemble
 from signal_assets.anomalies.tables import ANOMALIES, DRIFTS, INCIDENT_GROUPS, INCIDENTS, METRICS
 from signal_assets.event_time import DAY, SECOND
 from tests.lake_rows import frame_of, lake_of
@@ -87,7 +89,7 @@ def test_a_day_on_which_nothing_happened_has_no_picture(lake, settings):
 def test_only_the_day_is_drawn_in_a_band_that_was_warm_before_it(lake, settings, monkeypatch):
     drawn = {}
 
-    def keep(metrics, band, anomalies, incidents, title, *, groups, drifts):
+    def keep(metrics, band, anomalies, incidents, title, *, groups, drifts, band_of):
         drawn.update(metrics=metrics, band=band, anomalies=anomalies, incidents=incidents)
         drawn.update(groups=groups, drifts=drifts)
         return b""
@@ -101,3 +103,31 @@ def test_only_the_day_is_drawn_in_a_band_that_was_warm_before_it(lake, settings,
     assert drawn["incidents"]["opened"].tolist() == [MIDNIGHT]  # it opened the day before
     assert drawn["groups"][["id", "opened"]].to_numpy().tolist() == [["g", MIDNIGHT]]
     assert drawn["drifts"]["series"].tolist() == [f"market.{ETH}.return"]
+
+
+@pytest.mark.parametrize(
+    ("alerting", "minimum", "whose"),
+    [
+        (("novelty",), 90, "novelty"),
+        (("ensemble",), 90, "ensemble"),
+        (("novelty", "ensemble"), 90, "novelty"),
+        (("novelty",), 700, "ensemble"),  # more than there are points: novelty knows no band yet
+    ],
+)
+def test_the_band_is_that_of_the_detector_people_are_told_by(lake, settings, monkeypatch, alerting, minimum, whose):
+    drawn = {}
+
+    def keep(metrics, band, *_, band_of, **__):
+        drawn.update(band=band, band_of=band_of)
+        return b""
+
+    monkeypatch.setattr(day_pictures, "anomaly_picture", keep)
+    changes = {"alerting": alerting, "novelty_minimum_points": minimum}
+    changed = settings.model_copy(update={"anomalies": settings.anomalies.model_copy(update=changes)})
+    anomaly_pictures(lake, changed, DAY_DRAWN, 1)
+    assert drawn["band_of"] == whose
+    parameters = anomaly_parameters(changed.anomalies, changed.grid_milliseconds)
+    detector = StatisticalEnsemble(parameters) if whose == "ensemble" else novelty(parameters)
+    values = lake.read(METRICS, instruments=[ETH])
+    said = [detector.update(row.time, row.value) for row in values.itertuples() if row.time <= POINTS[-1]]
+    assert drawn["band"]["expected_high"].iloc[-1] == said[-1].expected_high

@@ -1,6 +1,8 @@
 """Labels: what they are about, from when they count, what they change, and that live and day runs see the same."""
 
 from datetime import date
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,15 +14,18 @@ from resources.addresses import Addresses
 from resources.duck_lake import DuckLake
 from resources.lake import LakeError, Progress
 from resources.memory_lake import MemoryLake
+from resources.redis_keys import market_features
 from signal_assets.anomalies.folds import anomalies
-from signal_assets.anomalies.labels import give_label, labels_at, next_midnight
+from signal_assets.anomalies.labels import give_label, labels_at, next_midnight, streams_reach
 from signal_assets.anomalies.parameters import AnomalyParameters
+from signal_assets.anomalies.system_series import SYSTEM, SYSTEM_GROUP
 from signal_assets.anomalies.tables import ANOMALIES, LABELS, TABLES
 from signal_assets.derivation import asset_name
-from signal_assets.event_time import DAY, HOUR, MINUTE, SECOND
+from signal_assets.event_time import DAY, HOUR, MINUTE, SECOND, date_of
 from signal_assets.fold import forward_fold, recompute_day_fold, versions_in_force
 from signal_assets.market.tables import FEATURES
 from tests.anomalies.features_rows import BTC, ETH, features_row
+from tests.fakes import FakeStreams
 from tests.lake_rows import frame_of, lake_of
 
 MIDNIGHT = 20_000 * DAY
@@ -84,6 +89,22 @@ def test_a_replayed_day_that_has_not_begun_may_be_named(lake):
         give_label(lake, GROUPS, "one", "true_alarm", now=later, valid_from=MIDNIGHT + DAY + 1)
 
 
+def test_a_day_that_the_live_lane_has_begun_is_refused_whatever_our_clock_says(lake):
+    with lake.transaction(asset=asset_name(ANOMALIES), run_id="test") as unit:
+        unit.advance(asset_name(ANOMALIES), "crypto", None, Progress(MIDNIGHT, MIDNIGHT + HOUR))
+    streams = FakeStreams()
+    streams.tails[market_features(ETH.key)] = MIDNIGHT + DAY  # the midnight itself is the last point of the day before
+    later = NOW + 500 * DAY  # a replay
+    give = partial(give_label, lake, GROUPS, "one", "true_alarm", now=later, valid_from=MIDNIGHT + DAY)
+    assert give(reached=streams_reach(streams, GROUPS)).valid_from == MIDNIGHT + DAY
+    streams.tails[market_features(BTC.key)] = MIDNIGHT + DAY + 1
+    with pytest.raises(LakeError) as refused:
+        give(reached=streams_reach(streams, GROUPS))
+    named, next_day = date_of(MIDNIGHT + DAY + 1), date_of(MIDNIGHT + 2 * DAY + 1)
+    assert f"from {next_day} on at the earliest, not from {named} on" in str(refused.value)
+    assert streams_reach(streams, {SYSTEM_GROUP: (SYSTEM,)}) == {SYSTEM_GROUP: 0}
+
+
 @pytest.mark.parametrize(
     ("about", "verdict", "line"),
     [
@@ -101,7 +122,8 @@ def test_what_cannot_be_labelled(lake, about, verdict, line):
 def test_the_command_says_what_follows(lake, monkeypatch, tmp_path):
     monkeypatch.setattr(lake, "close", lambda: None, raising=False)
     monkeypatch.setattr("resources.duck_lake.DuckLake", lambda addresses: lake)
-    monkeypatch.setattr(Addresses, "resolve", lambda home: None)
+    monkeypatch.setattr(Addresses, "resolve", lambda home: SimpleNamespace(redis_url="redis://127.0.0.1:1/0"))
+    monkeypatch.setattr("resources.redis_streams.StreamReader", lambda client: FakeStreams())
     words = ["label", "one", "false", "--from", "2124-10-04", "--home", str(tmp_path)]
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     # exp(0.25 x 0.8) after one false alarm.

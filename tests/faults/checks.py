@@ -2,6 +2,10 @@
 
 Belongs here: the comparison with an undisturbed run, row by row, and of the streams by id. Does not belong here: making
 faults happen, and how long a recovery may take.
+
+Samples of the machine (``anomalies.system_samples``) and labels are not compared: under the recording's clock nobody
+samples the machine, two runs would not measure the same anyway, and nobody gives a label. That each sample is stored
+once, whoever dies, is shown where samples are made by hand (``tests/live_lane/test_system_judge``).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,6 +15,7 @@ from typing import Final
 
 import pandas as pd
 
+from signal_assets.anomalies.tables import ANOMALIES
 from signal_assets.event_time import MINUTE
 from signal_assets.market.tables import DEPTH_SNAPSHOTS, FEATURES, FEED_GAPS, TRADES
 from signal_assets.signals.tables import EMITTED, SIGNALS
@@ -68,6 +73,7 @@ def broken(market: Market, found: Disturbed, expected: Expected | None = None) -
         lambda: check_raw(market, found),
         lambda: check_signals_stream(found),
         lambda: check_emitted(found),
+        lambda: check_anomalies_stream(found),
         lambda: check_runs(found),
     ]
     lines = []
@@ -137,6 +143,26 @@ def check_emitted(found: Disturbed) -> None:
     shared = sorted(set(due["id"]) & set(emitted["id"]))
     left, right = (frame.set_index("id").loc[shared, SIGNAL_FIELDS[1:]].reset_index() for frame in (emitted, due))
     _assert_same(left, right, EMITTED.name)
+
+
+def check_anomalies_stream(found: Disturbed) -> None:
+    """No anomaly twice in the stream, and those that the lake holds: their ids follow from their content.
+
+    As with signals, what was told right before the live lane died, of market data still unwritten, lies in a recorded
+    gap; what nobody could tell lies in a disturbance.
+    """
+    counts = pd.Series([name for name, _ in found.anomalies], dtype=object).value_counts()
+    twice = counts[counts > 1]
+    assert twice.empty, f"{len(twice)} anomalies are in the stream more than once, among them {twice.index[0]}"
+    kept = dict(found.forward[ANOMALIES.name][["id", "time"]].itertuples(index=False))
+    told = dict(found.anomalies)
+    gaps = found.raw[FEED_GAPS.name]
+    gap_times = list(zip(gaps["gap_start"], gaps["gap_end"], strict=True))
+    excused = [*(recovery.disturbed for recovery in found.recoveries), *gap_times]
+    lost = [name for name, time in kept.items() if name not in told and not _within(int(time), excused)]
+    assert not lost, f"{len(lost)} anomalies were not told although nothing was in their way, among them {lost[0]}"
+    wrong = [name for name, time in told.items() if name not in kept and not _within(time, gap_times)]
+    assert not wrong, f"{len(wrong)} anomalies were told that were never computed, among them {wrong[0]}"
 
 
 def check_runs(found: Disturbed) -> None:

@@ -26,6 +26,7 @@ from jobs.asset_jobs import BACKFILL
 from resources.duck_lake import DuckLake
 from resources.lake import LakeError, Progress
 from resources.memory_lake import MemoryLake
+from resources.redis_keys import ANOMALIES as ANOMALIES_STREAM
 from resources.redis_keys import SIGNALS as SIGNALS_STREAM
 from resources.redis_keys import market_features
 from resources.redis_streams import StreamReader, StreamsAwayError, open_redis
@@ -33,6 +34,7 @@ from services.demo import FORWARD, forward_progress
 from services.platform.environment import dagster_home, exports
 from services.platform.platform import Platform
 from services.process_environment import process_environment
+from signal_assets.anomalies.anomaly_record import parse_anomaly
 from signal_assets.derivation import asset_name, watermark_of
 from signal_assets.event_time import day_start, from_datetime
 from signal_assets.execution.tables import TABLES as EXECUTION_TABLES
@@ -83,6 +85,8 @@ class Disturbed:
     watermark: int
     stream_ids: Sequence[str]
     """Signal ids in the stream ``signals``, in order."""
+    anomalies: Sequence[tuple[str, int]]
+    """Id and event time (µs UTC) of every entry of the stream ``anomalies``, in order."""
     recoveries: Sequence[Recovery]
     skipped: Sequence[Fault]
     """Faults that came too late: the recording was over."""
@@ -248,6 +252,10 @@ def _disturbed(
         recomputed = {table.name: lake.read(table) for table in TABLES if table not in RAW_TABLES}
     with open_redis(platform.addresses.redis_url) as client:
         entries = StreamReader(client).read_after(SIGNALS_STREAM, None, 1_000_000)
+        told = [  # ids by the clock of Redis: not for the reader of market streams
+            parse_anomaly({name.decode(): value for name, value in fields.items()})
+            for _, fields in client.xrange(ANOMALIES_STREAM)
+        ]
     unfinished, failed = _runs()
     return Disturbed(
         raw=raw,
@@ -255,6 +263,7 @@ def _disturbed(
         recomputed=recomputed,
         watermark=watermark,
         stream_ids=[parse(dict(entry.fields)).signal.id for entry in entries],
+        anomalies=[(anomaly.id, anomaly.time) for anomaly in told],
         recoveries=[_recovery(event, tails, writes) for event in injector.happened],
         skipped=injector.skipped,
         restarts={child.name: child.restarts for child in platform.children()},

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from signal_assets.anomalies.tables import ANOMALIES
 from signal_assets.market.tables import FEATURES, FEED_GAPS, TRADES
 from signal_assets.market.tables import TABLES as RAW_TABLES
 from signal_assets.signals.tables import EMITTED, SIGNALS
@@ -46,6 +47,7 @@ def undisturbed(market: Market) -> Disturbed:
         recomputed=None,
         watermark=market.undisturbed.watermark,
         stream_ids=list(due["id"]),
+        anomalies=list(forward[ANOMALIES.name][["id", "time"]].itertuples(index=False, name=None)),
         recoveries=[],
         skipped=[],
         restarts={},
@@ -118,6 +120,19 @@ def test_a_signal_sent_twice_and_one_never_sent_are_seen(
     never = with_table(undisturbed, EMITTED.name, lambda frame: frame[frame["id"] != first].reset_index(drop=True))
     never = replace(never, stream_ids=[id_ for id_ in undisturbed.stream_ids if id_ != first])
     assert any("did not leave" in line for line in broken(market, never, expected))
+
+
+def test_an_anomaly_told_twice_one_never_told_and_one_never_computed_are_seen(
+    market: Market, undisturbed: Disturbed, expected: Expected
+) -> None:
+    first = undisturbed.anomalies[0]
+    for told, line in (
+        ([*undisturbed.anomalies, first], "more than once"),
+        (undisturbed.anomalies[1:], "anomalies were not told"),
+        ([*undisturbed.anomalies, ("unknown", first[1])], "never computed"),
+    ):
+        changed = replace(undisturbed, anomalies=told)
+        assert any(line in found for found in broken(market, changed, expected))
 
 
 def test_plans_follow_from_their_seed_and_try_everything() -> None:

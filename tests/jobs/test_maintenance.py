@@ -18,10 +18,12 @@ from resources.retention_settings import RetentionSettings
 from resources.settings import Settings, SettingsError, load_settings
 from signal_assets.aggregates.derivations import dollar_trades
 from signal_assets.aggregates.tables import DOLLAR_TRADES
-from signal_assets.anomalies.folds import anomaly_fold
+from signal_assets.anomalies.folds import anomaly_fold, system_fold
+from signal_assets.anomalies.system_series import SYSTEM, SYSTEM_GROUP
+from signal_assets.anomalies.tables import METRICS, SYSTEM_SAMPLES
 from signal_assets.derivation import Derivation, asset_name, forward, recompute_day
 from signal_assets.event_time import DAY, HOUR, MINUTE, SECOND, date_of, start_of_date
-from signal_assets.fold import recompute_day_fold
+from signal_assets.fold import forward_fold, recompute_day_fold
 from signal_assets.learning.derivations import regime_derivation
 from signal_assets.levels.derivations import value_area
 from signal_assets.levels.tables import VALUE_AREA
@@ -177,6 +179,66 @@ def test_forward_work_whose_look_back_has_become_too_long_is_refused(lake: Memor
     longer = settings.model_copy(update={"levels": settings.levels.model_copy(update={"profile_look_back_hours": 120})})
     with pytest.raises(RemovedRowsError, match=r"aggregates\.dollar_trades"):
         forward(lake, value_area(longer), "crypto", settings.groups["crypto"], end=END, run_id="f")
+
+
+def watch_the_system(lake: Lake, samples: int, judged: int | None) -> None:
+    """Samples taken in up to a time, judged up to another."""
+    with lake.transaction(asset="anomalies/system_samples", run_id="system") as unit:
+        for asset, reached in ((asset_name(SYSTEM_SAMPLES), samples), (asset_name(METRICS), judged)):
+            if reached is not None:
+                before = unit.progress(asset, SYSTEM_GROUP)
+                unit.advance(asset, SYSTEM_GROUP, before, Progress(START, reached))
+
+
+def test_samples_of_the_system_that_are_still_to_be_judged_stay(lake: MemoryLake, settings: Settings) -> None:
+    watch_the_system(lake, END, START + 4 * DAY + HOUR)
+    assert apply_retention(lake, FOUR_DAYS, settings.groups, run_id="r") == 0
+    watch_the_system(lake, END, START + 5 * DAY + HOUR)
+    apply_retention(lake, FOUR_DAYS, settings.groups, run_id="r")
+    assert lake.removed()[SYSTEM_SAMPLES.name] == lake.removed()[TRADES.name] == START + DAY
+
+
+@pytest.mark.parametrize("judged", [START + DAY, None])  # all that was sampled; nothing yet, so it begins where it can
+def test_a_system_that_is_no_longer_sampled_holds_nobody_up(
+    lake: MemoryLake, settings: Settings, judged: int | None
+) -> None:
+    watch_the_system(lake, START + DAY, judged)
+    apply_retention(lake, FOUR_DAYS, settings.groups, run_id="r")
+    assert lake.removed()[TRADES.name] == START + 2 * DAY
+
+
+def test_a_day_of_the_system_whose_samples_are_kept_has_the_end_of_the_day_before(
+    lake: MemoryLake, settings: Settings
+) -> None:
+    rows = [(SYSTEM.key, "system.cpu.usage", time, "host-1", 50.0) for time in range(START + HOUR, END + 1, HOUR)]
+    with lake.transaction(asset=asset_name(SYSTEM_SAMPLES), run_id="raw") as unit:
+        unit.append(
+            SYSTEM_SAMPLES, SYSTEM_SAMPLES.conform(pd.DataFrame(rows, columns=list(SYSTEM_SAMPLES.value_columns)))
+        )
+        unit.advance(asset_name(SYSTEM_SAMPLES), SYSTEM_GROUP, None, Progress(START, END))
+    fold = system_fold(settings)
+    forward_fold(lake, fold, SYSTEM_GROUP, [SYSTEM], end=END, run_id="run")
+    apply_retention(lake, RetentionSettings(raw_days=4), settings.groups, run_id="r")
+    assert times_of(lake, SYSTEM_SAMPLES) == {day(number) for number in range(2, DAYS)}
+    for number in range(2, DAYS):
+        recompute_day_fold(lake, fold, SYSTEM_GROUP, [SYSTEM], day=day(number), run_id="day")
+    with pytest.raises(RemovedRowsError, match="system_samples"):
+        recompute_day_fold(lake, fold, SYSTEM_GROUP, [SYSTEM], day=day(1), run_id="day")
+
+
+@pytest.mark.slow
+def test_a_table_that_nothing_was_ever_written_to_is_no_obstacle(addresses: Addresses, settings: Settings) -> None:
+    lake = DuckLake(addresses)
+    try:
+        lake.ensure([TRADES])
+        with lake.transaction(asset="market/trades", run_id="raw") as unit:
+            unit.append(TRADES, hourly_trades())
+            unit.advance(asset_name(TRADES), "crypto", None, Progress(START, END))
+        apply_retention(lake, FOUR_DAYS, settings.groups, run_id="r")
+        assert times_of(lake, TRADES) == {day(number) for number in range(2, DAYS)}
+        assert lake.removed()[SYSTEM_SAMPLES.name] == lake.removed()[DOLLAR_TRADES.name] == START + 2 * DAY
+    finally:
+        lake.close()
 
 
 @pytest.mark.parametrize(

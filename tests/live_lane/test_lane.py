@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
-from resources.redis_keys import MARKET_DEAD, market_features, market_gaps, market_trades
+from resources.redis_keys import ANOMALIES as ANOMALY_STREAM
+from resources.redis_keys import ANOMALY_CONFIGURATION, MARKET_DEAD, market_features, market_gaps, market_trades
 from resources.redis_keys import SIGNALS as STREAM
 from resources.redis_streams import StreamReader
 from resources.settings import Settings, load_settings
@@ -287,6 +288,48 @@ async def test_what_the_machine_does_is_judged_published_and_handed_over(
     assert {record["metric_name"] for record in records} <= {"cpu_usage", "memory_usage", "network_io", "disk_io"}
     counted = lane.signal_measurements.anomaly_events
     assert counted["stored"] + counted["known"] >= len(expected)  # known: an answer was lost on the way
+
+
+async def test_a_changed_configuration_reaches_those_who_watch_the_machine(
+    redis_server: Any, tmp_path: Path, wait_until: Any
+) -> None:
+    stage, loaded = SystemStage(redis_server), load_settings()
+    half = POINTS // 2
+    for number in range(1, half + 1):
+        stage.sample(number)
+    judged_by: list[int] = []
+
+    def fold_of(settings: Settings) -> Fold:
+        judged_by.append(settings.anomalies.window)
+        return system_anomalies(PARAMETERS)
+
+    lane = LiveLane(loaded, redis_server.url, tmp_path, lake=FakeLake(stage.lake), system_fold_of=fold_of)
+    client = redis_server.client()
+
+    def in_force() -> dict[str, Any]:
+        return orjson.loads(client.get(ANOMALY_CONFIGURATION) or b'{"parameters": {}}')["parameters"]
+
+    task = asyncio.create_task(lane._judge_system())
+    try:
+        await wait_until(lambda: judged_by == [100] and in_force().get("window") == 100)
+        anomalies = loaded.anomalies.model_copy(update={"window": 77, "metrics_interval_seconds": 20})
+        lane.renew_engines(loaded.model_copy(update={"anomalies": anomalies}))
+        for number in range(half + 1, POINTS + 1):
+            stage.sample(number)
+        await wait_until(lambda: in_force().get("window") == 77)
+        client.client_kill_filter(_type="normal", skipme=True)  # whoever connects anew says it again
+        stage.run()
+        await wait_until(lambda: client.xlen(ANOMALY_STREAM) == len(stage.in_lake))
+        assert in_force()["window"] == 77
+        assert judged_by[0] == 100
+        assert set(judged_by[1:]) == {77}
+        assert lane.system._interval == 20 * SECOND
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert len(stage.in_lake) > 3
+    told = [orjson.loads(fields[b"id"]) for _, fields in client.xrange(ANOMALY_STREAM)]
+    assert sorted(told) == sorted(stage.in_lake)  # none lost, none twice
 
 
 async def test_a_hand_over_that_no_longer_reads_has_failed(

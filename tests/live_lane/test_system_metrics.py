@@ -91,3 +91,24 @@ async def test_the_point_before_a_sample_is_its_time(monkeypatch: pytest.MonkeyP
     with pytest.raises(asyncio.CancelledError):
         await SystemMetrics(sent.append).run()
     assert [addition.id for addition in sent] == [f"17362080{second}000000-0" for second in (10, 20, 30)]
+
+
+async def test_a_changed_interval_holds_from_now_on_without_a_point_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1_736_208_004_000_000]  # four seconds after a point, of an hour too
+    changes = {1_736_208_007: 5.0, 1_736_208_020: 60.0, 1_736_208_100: 10.0}
+    sent: list[Addition] = []
+
+    async def sleep(seconds: float) -> None:
+        clock[0] += round(seconds * 1_000_000)
+        if (interval := changes.pop(clock[0] // 1_000_000, None)) is not None:
+            sampler.configure(interval)
+        if len(sent) == 7:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(system_metrics, "_now", lambda: clock[0])
+    monkeypatch.setattr(system_metrics.asyncio, "sleep", sleep)
+    sampler = SystemMetrics(sent.append, interval=3_600.0)
+    with pytest.raises(asyncio.CancelledError):
+        await sampler.run()
+    seconds = [int(addition.id.removesuffix("-0")) // 1_000_000 - 1_736_208_000 for addition in sent]
+    assert seconds == [10, 15, 20, 60, 110, 120, 130]  # every 5 s, every minute, every 10 s

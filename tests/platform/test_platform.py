@@ -145,7 +145,7 @@ def test_it_answers_where_it_says(running: Running, base: Path) -> None:
 
 def test_another_process_finds_it_through_its_home(running: Running, base: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from resources.settings import Addresses; "
+        "import sys; from pathlib import Path; from resources.addresses import Addresses; "
         "print(Addresses.resolve(Path(sys.argv[1])).redis_url)"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SIGNAL_")}

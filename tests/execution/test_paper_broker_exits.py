@@ -7,17 +7,7 @@ from dataclasses import replace
 
 from signal_assets.event_time import HOUR
 from signal_assets.fixed_point import SCALE
-from tests.execution.paper_session import (
-    ALONE,
-    BTC,
-    ETH,
-    Session,
-    at,
-    book,
-    long_ten,
-    signal,
-    units,
-)
+from tests.execution.paper_session import ALONE, BTC, ETH, Session, at, book, long_ten, signal, units
 
 
 def test_a_stop_fills_at_the_market_beyond_it():

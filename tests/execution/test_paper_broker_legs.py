@@ -10,17 +10,7 @@ import pytest
 
 from signal_assets.fixed_point import SCALE
 from signal_assets.instrument import Instrument
-from tests.execution.paper_session import (
-    ALONE,
-    BTC,
-    ETH,
-    ETHBTC,
-    TRIANGLE,
-    Session,
-    book,
-    signal,
-    units,
-)
+from tests.execution.paper_session import ALONE, BTC, ETH, ETHBTC, TRIANGLE, Session, book, signal, units
 
 ARBITRAGEUR = replace(ALONE, weights=((TRIANGLE, 1),), largest_position=SCALE)
 BOOKS = (

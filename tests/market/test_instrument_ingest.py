@@ -6,12 +6,7 @@ import pytest
 
 from signal_assets.event_time import DAY, SECOND
 from signal_assets.instrument import SanityRange
-from signal_assets.market.ingest import (
-    Output,
-    ResumePoint,
-    SnapshotRequest,
-    TradesRequest,
-)
+from signal_assets.market.ingest import Output, ResumePoint, SnapshotRequest, TradesRequest
 from signal_assets.market.messages import BookTicker
 from tests.market.ingest_lane import MILLI, ONE, START, TWO, Lane, diff, kinds, picture, times, trade
 

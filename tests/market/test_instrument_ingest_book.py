@@ -3,9 +3,7 @@
 import pytest
 
 from signal_assets.event_time import MINUTE, SECOND
-from signal_assets.market.ingest import (
-    SnapshotRequest,
-)
+from signal_assets.market.ingest import SnapshotRequest
 from signal_assets.market.messages import DepthUpdate
 from tests.market.ingest_lane import ONE, START, Lane, diff, kinds, picture, times, trade
 

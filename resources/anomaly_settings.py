@@ -8,6 +8,22 @@ from pydantic import Field, model_validator
 from resources.strict_model import StrictModel
 
 
+class ExcessLimit(StrictModel):
+    """What is too much of a market feature."""
+
+    quantile: float = Field(default=0.9, gt=0, lt=1, description="of its past values: the usual high")
+    times: float = Field(gt=0, le=1_000, description="so many times the usual high is too much, a value a minute")
+
+
+def _usual_limits() -> dict[str, ExcessLimit]:
+    return {
+        "mean_spread": ExcessLimit(times=4.0),
+        "wick": ExcessLimit(quantile=0.98, times=2.3),
+        "trade_burst": ExcessLimit(times=2.4),
+        "one_sided": ExcessLimit(times=1.75),
+    }
+
+
 class AnomalySettings(StrictModel):
     """Market series, detectors, severities and incidents."""
 
@@ -30,11 +46,21 @@ class AnomalySettings(StrictModel):
     novelty_minimum_points: int = Field(
         default=90, ge=20, le=20_000, description="fewer in a source's past: it is warming up; at most its window"
     )
+    excess: dict[str, ExcessLimit] = Field(
+        default_factory=_usual_limits, description="market features that the excess detector watches"
+    )
+    excess_window: int = Field(default=1_440, ge=60, le=100_000, description="past points that it looks at")
     raising: tuple[str, ...] = Field(
-        default=("ensemble", "novelty"), description="detectors whose votes are anomalies; a plug-in may be among them"
+        default=("ensemble", "novelty", "excess"),
+        description="detectors whose votes are anomalies; a plug-in may be among them",
     )
     alerting: tuple[str, ...] = Field(
-        default=("novelty",), description="those of them whose anomalies make incidents, of which people are told"
+        default=("novelty", "excess"),
+        description="those of them whose anomalies make incidents, of which people are told",
+    )
+    silent: tuple[str, ...] = Field(
+        default=("volume", "spread", "imbalance", "trade_rate", "order_flow_imbalance", "vpin"),
+        description="market features whose anomalies are recorded, but make no incidents",
     )
     plug_ins: tuple[str, ...] | None = Field(
         default=None,

@@ -77,6 +77,8 @@ class AnomalyMachine:
     detectors : sequence of DetectorFactory
         Further detectors; each watches every series and has its distances stored. Their names differ from each other
         and from those of REPORTED.
+    of_features : mapping of str to DetectorFactory
+        A further detector of one feature's series. If it may alert, no other does there.
     """
 
     features: tuple[str, ...] = MARKET_FEATURES
@@ -92,6 +94,7 @@ class AnomalyMachine:
         instruments: Sequence[Instrument],
         parameters: AnomalyParameters,
         detectors: Sequence[DetectorFactory] = (),
+        of_features: Mapping[str, DetectorFactory] | None = None,
     ) -> None:
         self._parameters = parameters
         self._market = {instrument.key: MarketSeries(parameters) for instrument in instruments}
@@ -105,8 +108,18 @@ class AnomalyMachine:
             minimum=parameters.correlation_window // 2,
             least=parameters.correlation_least,
         )
-        self._detectors = [[make(parameters) for make in detectors] for _ in self._series]
-        self._panels = [_panel(column) for column in zip(*self._detectors, strict=True)]
+        own = [[of_features[name]] if of_features and name in of_features else [] for name in self.features]
+        self._detectors = [
+            [make(parameters) for make in (*detectors, *further)] for _ in self._market for further in own
+        ]
+        common = [made[: len(detectors)] for made in self._detectors]
+        self._panels = [_panel(column) for column in zip(*common, strict=True)]
+        self._told_by = {
+            series: made[-1].name
+            for (_, series), made in zip(self._series, self._detectors, strict=True)
+            if len(made) > len(detectors) and made[-1].name in parameters.alerting
+        }
+        self._silent = frozenset(self.series_of(key, name) for key in self._market for name in parameters.silent)
         scope_of_instrument = scopes(instruments, parameters.group_by)
         self._scopes = frozenset(scope_of_instrument.values())
         self._filing = Alerting(parameters, scope_of_instrument)
@@ -173,8 +186,8 @@ class AnomalyMachine:
             findings = []
             if voted[number]:
                 findings.append(_ensemble_finding(instrument, series, value, judgements[number].tolist()))
-            for detector, column in zip(self._detectors[number], said_by, strict=True):
-                said = column[number]
+            for place, detector in enumerate(self._detectors[number]):
+                said = said_by[place][number] if place < len(said_by) else self._ask(detector, time, value)
                 scores.append((instrument, series, time, detector.name, said.sigma))
                 if said.vote and detector.name in self._parameters.raising:
                     findings.append(
@@ -195,7 +208,7 @@ class AnomalyMachine:
         filed: tuple[Any, ...] = NOT_FILED
         factor = self._factors.get(series, 1.0)
         alarming = severity_of(sigma / factor, self._parameters.severity_bounds)
-        if alarming in self._alerting and detector in self._parameters.alerting:
+        if alarming in self._alerting and self._is_told(series, detector):
             taken = self._filing.take(time, instrument, series, sigma, severity, direction)
             if taken.opened_group:
                 taken.group.moved_together = self._moved_together(instrument, series)
@@ -218,6 +231,12 @@ class AnomalyMachine:
             *filed,
             factor,
         )
+
+    def _is_told(self, series: str, detector: str) -> bool:
+        """Whether what the detector finds there makes incidents; a series' own detector is asked before others."""
+        if series in self._silent:
+            return False
+        return detector == self._told_by[series] if series in self._told_by else detector in self._parameters.alerting
 
     def _moved_together(self, instrument: str, series: str) -> str:
         """Correlations of a series with the others of its instrument and with its like of other instruments, JSON."""

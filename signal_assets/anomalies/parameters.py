@@ -24,6 +24,14 @@ POSITIVE: Final = (
     "novelty_threshold",
 )
 NOT_NEGATIVE: Final = ("pending", "cool_down", "group_tolerance")
+EXCESS_MINIMUM_POINTS: Final = 60
+USUALLY_SILENT: Final = ("volume", "spread", "imbalance", "trade_rate", "order_flow_imbalance", "vpin")
+USUAL_EXCESS: Final = (
+    ("mean_spread", 0.9, 4.0),
+    ("wick", 0.98, 2.3),
+    ("trade_burst", 0.9, 2.4),
+    ("one_sided", 0.9, 1.75),
+)
 GROUPINGS: Final = ("instrument", "group")
 
 
@@ -57,10 +65,18 @@ class AnomalyParameters:
         Past values that each of its sources looks at.
     novelty_minimum_points : int
         Past values without which a source says nothing.
+    excess : tuple of (str, float, float)
+        Market features that the excess detector watches: quantile that is the usual high, and how many times as much
+        it takes to vote.
+    excess_window : int
+        Past values it looks at.
     raising : tuple of str
         Names of the detectors whose votes are anomalies.
     alerting : tuple of str
-        Those of them whose anomalies make incidents.
+        Those of them whose anomalies make incidents. Where the excess detector watches a series and is among them, no
+        other makes any there.
+    silent : tuple of str
+        Market features whose anomalies make none, whoever finds them.
     severity_bounds : tuple of float
         Least distance in σ of LOW, MEDIUM and HIGH, and the distance beyond which it is CRITICAL.
     alert_severity : str
@@ -114,8 +130,11 @@ class AnomalyParameters:
     novelty_threshold: float = 2.5
     novelty_window: int = 720
     novelty_minimum_points: int = 90
-    raising: tuple[str, ...] = ("ensemble", "novelty")
-    alerting: tuple[str, ...] = ("novelty",)
+    excess: tuple[tuple[str, float, float], ...] = USUAL_EXCESS
+    excess_window: int = 1_440
+    raising: tuple[str, ...] = ("ensemble", "novelty", "excess")
+    alerting: tuple[str, ...] = ("novelty", "excess")
+    silent: tuple[str, ...] = USUALLY_SILENT
     severity_bounds: tuple[float, float, float, float] = (1.0, 2.0, 2.5, 3.0)
     alert_severity: str = "MEDIUM"
     pending: int = 0
@@ -157,6 +176,8 @@ class AnomalyParameters:
                 f"novelty_minimum_points must lie in 20…novelty_window ({self.novelty_window}), "
                 f"not {self.novelty_minimum_points}"
             )
+        if self.excess_window < EXCESS_MINIMUM_POINTS:
+            raise ValueError(f"excess_window must be {EXCESS_MINIMUM_POINTS} or more, not {self.excess_window}")
         self._check_context()
         self._check_alerts()
 

@@ -15,12 +15,13 @@ from typing import Any, Final
 
 from signal_assets.anomalies.anomaly_machine import REPORTED
 from signal_assets.anomalies.detector import DetectorFactory
+from signal_assets.anomalies.excess_detector import ExcessDetector
 from signal_assets.anomalies.novelty_detector import NoveltyDetector
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.machine import decode_state, encode_state
 
 GROUP: Final = "signal_assets.detectors"
-OURS: Final = (*REPORTED, NoveltyDetector.name)
+OURS: Final = (*REPORTED, NoveltyDetector.name, ExcessDetector.name)
 METHODS: Final = ("update", "score", "state", "restore")
 
 

@@ -14,6 +14,7 @@ A point exists at every multiple of the metrics interval at which the instrument
 | trade_rate | Σ trades over the rows / interval | 1/s |
 | order_flow_imbalance | Σ order-flow imbalance over the rows | base currency |
 | vpin | Σ abs(bought - sold) / Σ (bought + sold) over the last 50 whole intervals | 0…1 |
+| mean_spread, wick, trade_burst, one_sided | what happened between the points: ``interval_measures`` | |
 
 Gaps: a features row is missing where the feed was. An interval that misses a row is not whole: sums over it are not
 known, so volume, trade_rate, order_flow_imbalance and vpin have no value at its end, and VPIN leaves it out (its 50
@@ -31,13 +32,14 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+from signal_assets.anomalies.interval_measures import INTERVAL_FEATURES, IntervalMeasures
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.event_time import SECOND
 from signal_assets.fixed_point import SCALE
 
 BASIS_POINTS: Final = 10_000
 
-MARKET_FEATURES: Final = (
+POINT_FEATURES: Final = (
     "return",
     "volume",
     "spread",
@@ -46,12 +48,15 @@ MARKET_FEATURES: Final = (
     "order_flow_imbalance",
     "vpin",
 )
+MARKET_FEATURES: Final = (*POINT_FEATURES, *INTERVAL_FEATURES)
 
 FEATURES_COLUMNS: Final = (
     "instrument",
     "time",
     "best_bid",
     "best_ask",
+    "bid_quantity",
+    "ask_quantity",
     "imbalance_5",
     "order_flow_imbalance",
     "trade_count",
@@ -87,6 +92,7 @@ class MarketSeries:
         "_end",
         "_flow",
         "_interval",
+        "_measures",
         "_mid",
         "_mid_time",
         "_one_sided",
@@ -106,6 +112,7 @@ class MarketSeries:
         self._mid_time, self._mid = -1, 0
         self._bars: deque[tuple[int, int]] = deque()
         self._one_sided = self._traded = 0
+        self._measures = IntervalMeasures(parameters)
 
     def add(self, end: int, record: Any) -> None:
         """Count a features row of the interval that ends at ``end``; rows come in order of time."""
@@ -117,9 +124,13 @@ class MarketSeries:
         self._bought += record.buy_quantity
         self._sold += record.sell_quantity
         self._flow += record.order_flow_imbalance
+        self._measures.add(end, record)
 
     def values(self, record: Any) -> tuple[float, ...]:
         """Values of MARKET_FEATURES at the point of ``record``, the row added last; NaN where there is none."""
+        return *self._point_values(record), *self._measures.values()
+
+    def _point_values(self, record: Any) -> tuple[float, ...]:
         time, mid = self._end, record.best_bid + record.best_ask  # twice the mid, but exact
         change = math.nan
         if self._mid_time == time - self._interval:
@@ -152,6 +163,7 @@ class MarketSeries:
             "sums": [self._end, self._rows, self._trades, self._bought, self._sold, self._flow],
             "mid": [self._mid_time, self._mid],
             "bars": [list(bar) for bar in self._bars],
+            "measures": self._measures.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -161,3 +173,5 @@ class MarketSeries:
         self._bars = deque((one_sided, volume) for one_sided, volume in state["bars"])
         self._one_sided = sum(one_sided for one_sided, _ in self._bars)
         self._traded = sum(volume for _, volume in self._bars)
+        if "measures" in state:  # a state of before they were measured has none: they begin cold
+            self._measures.restore(state["measures"])

@@ -30,7 +30,7 @@ SCORES: Final = Table(
         INSTRUMENT,
         SERIES,
         TIME,
-        Column("detector", ColumnType.TEXT, "z_score, iqr, mad, ema, ensemble, novelty or a plug-in"),
+        Column("detector", ColumnType.TEXT, "z_score, iqr, mad, ema, ensemble, novelty, excess or a plug-in"),
         Column("sigma", ColumnType.REAL, "Distance from the expected value, as a normal deviate; NaN: warming up", "σ"),
     ),
     key=("instrument", "series", "time", "detector"),
@@ -40,14 +40,14 @@ SCORES: Final = Table(
 
 ANOMALIES: Final = Table(
     name="anomalies.anomalies",
-    description="Numbers that a detector finds off: the ensemble where at least two of its members do, or novelty.",
+    description="Numbers that a detector finds off: the ensemble (at least two of its members), novelty or excess.",
     columns=(
         Column("id", ColumnType.TEXT, "Hash of series, time and detector"),
         INSTRUMENT,
         SERIES,
         TIME,
         Column("value", ColumnType.REAL, "The number"),
-        Column("detector", ColumnType.TEXT, "Who finds it off: ensemble, novelty or a plug-in"),
+        Column("detector", ColumnType.TEXT, "Who finds it off: ensemble, novelty, excess or a plug-in"),
         Column("sigma", ColumnType.REAL, "The detector's distance; of the ensemble the median of its members'", "σ"),
         Column("tail_probability", ColumnType.REAL, "Two-sided normal tail beyond that distance", "0…1"),
         Column("severity", ColumnType.TEXT, "LOW, MEDIUM, HIGH or CRITICAL"),

@@ -13,7 +13,17 @@ UNUSED = dict.fromkeys(FEATURES.value_columns)
 
 
 def features_row(
-    second, *, instrument=BTC, bid=60_000.0, spread=1.0, imbalance=0.0, flow=0.0, trades=0, bought=0.0, sold=0.0
+    second,
+    *,
+    instrument=BTC,
+    bid=60_000.0,
+    spread=1.0,
+    imbalance=0.0,
+    flow=0.0,
+    trades=0,
+    bought=0.0,
+    sold=0.0,
+    quantities=(1.0, 1.0),
 ):
     """A row at ``second``; prices and quantities in units of the currency, columns that nobody here uses None."""
     fields = {
@@ -21,6 +31,8 @@ def features_row(
         "time": second * SECOND,
         "best_bid": round(bid * SCALE),
         "best_ask": round((bid + spread) * SCALE),
+        "bid_quantity": round(quantities[0] * SCALE),
+        "ask_quantity": round(quantities[1] * SCALE),
         "imbalance_5": imbalance,
         "order_flow_imbalance": round(flow * SCALE),
         "trade_count": trades,

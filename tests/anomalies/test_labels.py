@@ -166,6 +166,7 @@ PARAMETERS = AnomalyParameters(
     minimum_points=4,
     novelty_window=40,
     novelty_minimum_points=20,
+    silent=(),
     alerting=("ensemble",),
     keep_firing=MINUTE,
     cool_down=0,

@@ -89,7 +89,7 @@ def rows_of(fold: Any, cut: int | None = None) -> list[Any]:
 def test_an_installed_detector_has_its_rows_in_both_lanes(packages: Path) -> None:
     before = anomaly_fold(configured())
     install_jump(packages)
-    settings = configured(raising=("jump",), alerting=("jump",))
+    settings = configured(raising=("jump",), alerting=("jump",), silent=())
     fold = anomaly_fold(settings)
     rows = rows_of(fold)
     scores = [

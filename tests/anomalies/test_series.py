@@ -3,7 +3,7 @@ import math
 import pytest
 
 from signal_assets.anomalies.parameters import AnomalyParameters
-from signal_assets.anomalies.series import FEATURES_COLUMNS, MARKET_FEATURES, MarketSeries
+from signal_assets.anomalies.series import FEATURES_COLUMNS, MARKET_FEATURES, POINT_FEATURES, MarketSeries
 from signal_assets.event_time import SECOND
 from signal_assets.machine import decode_state, encode_state
 from signal_assets.market.tables import FEATURES
@@ -30,7 +30,7 @@ def test_every_value_by_hand():
     rows = [features_row(second, trades=2, bought=0.3, sold=0.1, flow=-0.5) for second in range(101, 110)]
     last = features_row(110, bid=60_000, spread=6, imbalance=-0.25, trades=2, bought=0.3, sold=0.1, flow=-0.5)
     values = walked(MarketSeries(PARAMETERS), [start, *rows, last])[110]
-    assert values == {
+    assert {name: values[name] for name in POINT_FEATURES} == {
         "return": pytest.approx(math.log(60_003 / 59_998.5), rel=1e-10),
         "volume": 4.0,
         "spread": pytest.approx(6 / 60_003 * 10_000, rel=1e-12),
@@ -66,14 +66,14 @@ def test_an_interval_with_a_missing_row_has_no_sums():
     rows = [features_row(second, trades=1, bought=1.0) for second in range(1, 41) if second != 14]
     found = walked(series, rows)
     known = {
-        second: [name for name, value in values.items() if not math.isnan(value)] for second, values in found.items()
+        second: [name for name in POINT_FEATURES if not math.isnan(values[name])] for second, values in found.items()
     }
     assert known == {
         10: ["volume", "spread", "imbalance", "trade_rate", "order_flow_imbalance"],
         20: ["return", "spread", "imbalance"],
         # VPIN's two whole intervals are those that end at 10 and 30.
-        30: [*MARKET_FEATURES],
-        40: [*MARKET_FEATURES],
+        30: [*POINT_FEATURES],
+        40: [*POINT_FEATURES],
     }
 
 

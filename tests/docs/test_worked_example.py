@@ -256,7 +256,7 @@ def test_metrics_of_the_market(made: dict[Table, pd.DataFrame]) -> None:
 def test_an_anomaly_and_its_incident(features: list[Any]) -> None:
     noon = MIDNIGHT - 12 * HOUR
     machine = AnomalyMachine(
-        [BTC], AnomalyParameters(features_grid=10 * SECOND, minimum_points=4, alerting=("ensemble",))
+        [BTC], AnomalyParameters(features_grid=10 * SECOND, minimum_points=4, alerting=("ensemble",), silent=())
     )
     rows: dict[str, list[tuple[Any, ...]]] = {table.name: [] for table in (METRICS, SCORES, ANOMALIES, INCIDENTS)}
     for time, trades in [(noon + 10 * (i + 1) * SECOND, 10 * rate) for i, rate in enumerate((1, 3, 2, 4, 7))] + [

@@ -37,6 +37,7 @@ anomalies:
   minimum_points: 10
   novelty_minimum_points: 20
   alerting: [ensemble, novelty]
+  silent: []
   keep_firing_seconds: 30
   cool_down_seconds: 30
   group_tolerance_seconds: 5

@@ -47,6 +47,7 @@ GROUP = "crypto"
 ONE = "instruments:\n  - {symbol: BTCUSDT, venue: BINANCE, pair: BTC/USDT, tick_size: '0.01', lot_size: '0.00001'}\n"
 THREE = """
 grid_milliseconds: 5000
+anomalies: {silent: []}
 instruments:
   - {symbol: BTCFDUSD, venue: BINANCE, pair: BTC/FDUSD, tick_size: '0.01', lot_size: '0.00001'}
   - {symbol: ETHFDUSD, venue: BINANCE, pair: ETH/FDUSD, tick_size: '0.01', lot_size: '0.0001', bucket_size: '0.02'}

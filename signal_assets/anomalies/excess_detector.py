@@ -8,8 +8,8 @@ values that are not negative, whose quiet fluctuates by a factor, not by a dista
 something: sizes, spreads, bursts. What happens several times a day does not hide what happens next, as a quantile does
 not care how far off it was – which is where a measure of novelty must fail.
 
-σ is a scale, not a probability: ``AT_LIMIT`` at the limit and proportional to the value. (The thresholds were chosen
-such that a series of a value a minute passes its limit by chance about once in a week, which is 3.7 normal deviations.)
+σ is a scale, not a probability: proportional to the value, and ``AT_LIMIT`` at the limit, so that by the usual bounds
+whatever votes is critical: being told is decided by the limit, not by the severity.
 
 Values that come f times as fast as one a minute need ``1 + 0.25 log10 f`` times as much, as a day has as many more.
 

@@ -11,9 +11,10 @@ Who may say what an anomaly is, is configured: an anomaly is what a detector tha
 and what is far enough off to have a severity. (Two votes less than 1 σ off are possible, where the members of the
 ensemble contradict each other; they are none.) So one value may be an anomaly by several detectors, a row each. Those
 of the detectors that ``parameters.alerting`` names belong to the series' incident, of which there is one, whoever
-opened it; the others are rows that nobody is told of.
+opened it; the others are rows that nobody is told of. So are those of features that ``parameters.silent`` names, and
+where a feature has a detector of its own that may alert, those of all others.
 
-A detector that fails says nothing of that value (σ NaN); the others go on.
+A plug-in that fails says nothing of that value (σ NaN); the others go on.
 """
 
 import json

@@ -13,7 +13,8 @@ from resources.lake import Lake
 from resources.settings import Settings
 from signal_assets.anomalies.anomaly_plot import anomaly_picture, expected_band
 from signal_assets.anomalies.detector import DetectorFactory
-from signal_assets.anomalies.folds import anomaly_parameters, novelty
+from signal_assets.anomalies.excess_detector import ExcessDetector
+from signal_assets.anomalies.folds import anomaly_parameters, excess, novelty
 from signal_assets.anomalies.novelty_detector import NoveltyDetector
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.plug_ins import detector_plug_ins
@@ -63,13 +64,15 @@ def anomaly_pictures(
     groups = lake.read(INCIDENT_GROUPS, start=window.start, end=window.end)
     drifts = lake.read(DRIFTS, start=window.start, end=window.end, instruments=instruments)
     parameters = anomaly_parameters(settings.anomalies, settings.grid_milliseconds)
-    warm_up = 2 * max(parameters.window, parameters.novelty_window) * parameters.metrics_interval
+    warm_up = (
+        2 * max(parameters.window, parameters.novelty_window, parameters.excess_window) * parameters.metrics_interval
+    )
     makers = _band_makers(settings, parameters)
     pictures = []
     for key, series in most_eventful(incidents, anomalies, count):
         metrics = lake.read(METRICS, start=window.start - warm_up, end=window.end, instruments=[key])
         metrics = metrics[metrics["series"] == series]
-        band_of, band = _band(metrics, parameters, makers)
+        band_of, band = _band(metrics, parameters, _own_maker(series, parameters) | makers)
         own = anomalies[anomalies["series"] == series]
         of_series = incidents[incidents["series"] == series]
         title = f"{series} on {day} (anomalies {len(own)}, incidents {len(of_series)})"
@@ -93,6 +96,12 @@ def _band_makers(settings: Settings, parameters: AnomalyParameters) -> dict[str,
     known: dict[str, DetectorFactory] = {NoveltyDetector.name: novelty, StatisticalEnsemble.name: StatisticalEnsemble}
     known |= {plug_in.name: plug_in.factory for plug_in in plug_ins}
     return {name: known[name] for name in (*parameters.alerting, StatisticalEnsemble.name) if name in known}
+
+
+def _own_maker(series: str, parameters: AnomalyParameters) -> dict[str, DetectorFactory]:
+    """The excess detector of a series, where it is the one that tells people of it."""
+    own = excess(parameters).get(series.rpartition(".")[2])
+    return {ExcessDetector.name: own} if own is not None and ExcessDetector.name in parameters.alerting else {}
 
 
 def _band(

@@ -58,9 +58,10 @@ def decode(table: Table, payload: bytes) -> pd.DataFrame:
         raise PayloadError(f"{table.name}: not a payload of rows: {error}") from None
     names = {column.name for column in table.columns}
     added = [column for column in table.columns if column.name not in columns and column.may_be_absent]
-    columns |= {column.name: [column.default] * count for column in added}
-    if set(columns) != names or any(not isinstance(v, list) or len(v) != count for v in columns.values()):
+    given = all(isinstance(values, list) and len(values) == count for values in columns.values())
+    if not given or not columns or set(columns) | {column.name for column in added} != names:
         raise PayloadError(f"{table.name}: columns or their lengths are not those of the table")
+    columns |= {column.name: [column.default] * count for column in added}
     if not count:
         return table.empty()
     try:

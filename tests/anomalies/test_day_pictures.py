@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from resources.anomaly_settings import ExcessLimit
 from resources.settings import load_settings
 from signal_assets.anomalies import day_pictures
 from signal_assets.anomalies.day_pictures import anomaly_pictures, most_eventful
@@ -131,3 +132,22 @@ def test_the_band_is_that_of_the_detector_people_are_told_by(lake, settings, mon
     values = lake.read(METRICS, instruments=[ETH])
     said = [detector.update(row.time, row.value) for row in values.itertuples() if row.time <= POINTS[-1]]
     assert drawn["band"]["expected_high"].iloc[-1] == said[-1].expected_high
+
+
+def test_where_the_excess_detector_tells_people_the_band_is_its(lake, settings, monkeypatch):
+    drawn = {}
+
+    def keep(metrics, band, *_, band_of, **__):
+        drawn.update(band=band, band_of=band_of)
+        return b""
+
+    monkeypatch.setattr(day_pictures, "anomaly_picture", keep)
+    limits = {"excess": {"return": ExcessLimit(quantile=0.9, times=2.0)}}
+    changed = settings.model_copy(update={"anomalies": settings.anomalies.model_copy(update=limits)})
+    anomaly_pictures(lake, changed, DAY_DRAWN, 1)
+    assert drawn["band_of"] == "excess"
+    # Of n values before, the one with n - 1 - ⌊0.9 (n - 1)⌋ above it, times 2 (1 + 0.25 log10 6): six values a minute.
+    before = np.sort(lake.read(METRICS, instruments=[ETH])["value"].to_numpy()[:-1])
+    high = before[int(0.9 * (len(before) - 1))] * 2.0 * (1 + 0.25 * np.log10(6))
+    assert drawn["band"]["expected_high"].iloc[-1] == pytest.approx(high)
+    assert drawn["band"]["expected_low"].iloc[-1] == 0.0

@@ -136,6 +136,9 @@ def test_entries_of_an_older_version_hold_the_default_of_columns_added_since() -
     assert math.isnan(row["slope"])
     assert row["level"] is pd.NA
     assert decode(newer, encode(tables.TRADES, [])).empty
+    for claimed in (b"4000000000", b"99999999999999999999"):  # refused before so many defaults are made
+        with pytest.raises(PayloadError, match="columns or their lengths"):
+            decode(newer, encode(tables.TRADES, [TRADE]).replace(b'"n":1', b'"n":' + claimed))
     required = replace(tables.TRADES, columns=(*tables.TRADES.columns, Column("x", ColumnType.REAL, "")))
     with pytest.raises(PayloadError, match="columns or their lengths"):
         decode(required, encode(tables.TRADES, [TRADE]))

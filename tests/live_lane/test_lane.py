@@ -311,7 +311,8 @@ async def test_a_changed_configuration_reaches_those_who_watch_the_machine(
 
     task = asyncio.create_task(lane._judge_system())
     try:
-        await wait_until(lambda: judged_by == [100] and in_force().get("window") == 100)
+        await wait_until(lambda: set(judged_by) == {100} and in_force().get("window") == 100)
+        before = len(judged_by)
         anomalies = loaded.anomalies.model_copy(update={"window": 77, "metrics_interval_seconds": 20})
         lane.renew_engines(loaded.model_copy(update={"anomalies": anomalies}))
         for number in range(half + 1, POINTS + 1):
@@ -321,8 +322,7 @@ async def test_a_changed_configuration_reaches_those_who_watch_the_machine(
         stage.run()
         await wait_until(lambda: client.xlen(ANOMALY_STREAM) == len(stage.in_lake))
         assert in_force()["window"] == 77
-        assert judged_by[0] == 100
-        assert set(judged_by[1:]) == {77}
+        assert set(judged_by[before:]) == {77}
         assert lane.system._interval == 20 * SECOND
     finally:
         task.cancel()

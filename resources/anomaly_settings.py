@@ -17,9 +17,10 @@ class ExcessLimit(StrictModel):
 
 def _usual_limits() -> dict[str, ExcessLimit]:
     return {
+        "return": ExcessLimit(quantile=0.99, times=4.0),
         "mean_spread": ExcessLimit(times=4.0),
-        "wick": ExcessLimit(quantile=0.98, times=2.3),
-        "trade_burst": ExcessLimit(times=2.4),
+        "wick": ExcessLimit(quantile=0.98, times=2.6),
+        "trade_burst": ExcessLimit(times=2.65),
         "one_sided": ExcessLimit(times=1.75),
     }
 

@@ -5,20 +5,23 @@ has a file of its own.
 
 Only steps with features rows count. Between the points of the metrics grid such a step costs a few integer additions
 per instrument and one comparison for the incidents. At a point the statistical ensembles of all series are stepped in
-one call, so are the novelty detectors; plug-ins are asked value by value.
+one call, so are the novelty detectors; other detectors are asked value by value. The thousands of rows of a point that
+say nothing but a number are made column by column.
 
 Who may say what an anomaly is, is configured: an anomaly is what a detector that ``parameters.raising`` names votes for
 and what is far enough off to have a severity. (Two votes less than 1 σ off are possible, where the members of the
 ensemble contradict each other; they are none.) So one value may be an anomaly by several detectors, a row each. Those
 of the detectors that ``parameters.alerting`` names belong to the series' incident, of which there is one, whoever
-opened it; the others are rows that nobody is told of. So are those of features that ``parameters.silent`` names, and
-where a feature has a detector of its own that may alert, those of all others.
+opened it; the others are rows that nobody is told of. So are those of features that ``parameters.silent`` names, and of
+features with an excess detector that may alert, those of all others.
 
 A plug-in that fails says nothing of that value (σ NaN); the others go on.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -26,6 +29,7 @@ import numpy as np
 from signal_assets.anomalies.alerting import Alerting
 from signal_assets.anomalies.detector import UNKNOWN, Detection, Detector, DetectorFactory, Explaining
 from signal_assets.anomalies.drift import DriftPanel, drift_row
+from signal_assets.anomalies.excess_detector import ExcessDetector
 from signal_assets.anomalies.feedback import threshold_factors
 from signal_assets.anomalies.incident_rows import group_row, incident_row, scopes
 from signal_assets.anomalies.moved_together import NewestPoints
@@ -49,6 +53,15 @@ ENSEMBLE: Final = StatisticalEnsemble.name
 REPORTED: Final = (*MEMBERS, ENSEMBLE)
 NOT_FILED: Final = ("", False, "", False, "")
 """Incident, opened, group incident, alert, suppressed of an anomaly that is not severe enough for an incident."""
+
+
+class _Watch(NamedTuple):
+    """Detectors of one name, each of the series of that number."""
+
+    name: str
+    numbers: list[int]
+    detectors: list[Detector]
+    panel: NoveltyPanel | None
 
 
 class _Finding(NamedTuple):
@@ -78,8 +91,8 @@ class AnomalyMachine:
     detectors : sequence of DetectorFactory
         Further detectors; each watches every series and has its distances stored. Their names differ from each other
         and from those of REPORTED.
-    of_features : mapping of str to DetectorFactory
-        A further detector of one feature's series. If it may alert, no other does there.
+    of_features : mapping of str to sequence of DetectorFactory
+        The same for the series of one feature.
     """
 
     features: tuple[str, ...] = MARKET_FEATURES
@@ -95,7 +108,7 @@ class AnomalyMachine:
         instruments: Sequence[Instrument],
         parameters: AnomalyParameters,
         detectors: Sequence[DetectorFactory] = (),
-        of_features: Mapping[str, DetectorFactory] | None = None,
+        of_features: Mapping[str, Sequence[DetectorFactory]] | None = None,
     ) -> None:
         self._parameters = parameters
         self._market = {instrument.key: MarketSeries(parameters) for instrument in instruments}
@@ -109,17 +122,22 @@ class AnomalyMachine:
             minimum=parameters.correlation_window // 2,
             least=parameters.correlation_least,
         )
-        own = [[of_features[name]] if of_features and name in of_features else [] for name in self.features]
-        self._detectors = [
-            [make(parameters) for make in (*detectors, *further)] for _ in self._market for further in own
-        ]
-        common = [made[: len(detectors)] for made in self._detectors]
-        self._panels = [_panel(column) for column in zip(*common, strict=True)]
-        self._told_by = {
-            series: made[-1].name
-            for (_, series), made in zip(self._series, self._detectors, strict=True)
-            if len(made) > len(detectors) and made[-1].name in parameters.alerting
-        }
+        factories = [(*(of_features or {}).get(feature, ()), *detectors) for feature in self.features]
+        self._detectors = [[make(parameters) for make in of_series] for _ in self._market for of_series in factories]
+        self._watches = list(_watches(self._detectors))
+        judged = np.zeros((len(self._series), len(REPORTED) + len(self._watches)), dtype=bool)
+        judged[:, : len(REPORTED)] = True
+        for place, watch in enumerate(self._watches, len(REPORTED)):
+            judged[watch.numbers, place] = True
+        self._judged = judged
+        names = (*REPORTED, *(watch.name for watch in self._watches))
+        self._scored = [(*self._series[number], names[place]) for number, place in np.argwhere(judged).tolist()]
+        self._by_excess = frozenset(
+            self.series_of(key, name)
+            for key in self._market
+            for name, _, _ in parameters.excess
+            if ExcessDetector.name in parameters.alerting
+        )
         self._silent = frozenset(self.series_of(key, name) for key in self._market for name in parameters.silent)
         scope_of_instrument = scopes(instruments, parameters.group_by)
         self._scopes = frozenset(scope_of_instrument.values())
@@ -171,31 +189,32 @@ class AnomalyMachine:
         """Rows of one point of the metrics grid; series without a value have none."""
         self._points.push(values)
         judgements = self._panel.update(values)
-        said_by = [self._said(time, values, number) for number in range(len(self._panels))]
-        voted = judgements[:, 4, 3].tolist() if ENSEMBLE in self._parameters.raising else [0.0] * len(self._series)
-        metrics: list[Row] = []
-        scores: list[Row] = []
-        anomalies: list[Row] = []
-        for number, ((instrument, series), value, sigmas) in enumerate(
-            zip(self._series, values.tolist(), judgements[:, :, 0].tolist(), strict=True)
-        ):
-            if value != value:  # NaN
-                continue
-            metrics.append((instrument, series, time, value))
-            for name, sigma in zip(REPORTED, sigmas, strict=True):
-                scores.append((instrument, series, time, name, sigma))
-            findings = []
-            if voted[number]:
-                findings.append(_ensemble_finding(instrument, series, value, judgements[number].tolist()))
-            for place, detector in enumerate(self._detectors[number]):
-                said = said_by[place][number] if place < len(said_by) else self._ask(detector, time, value)
-                scores.append((instrument, series, time, detector.name, said.sigma))
-                if said.vote and detector.name in self._parameters.raising:
-                    findings.append(
-                        _Finding(instrument, series, value, detector.name, said, 1, self._reasons(detector, said))
-                    )
-            anomalies += [row for finding in findings if (row := self._anomaly(time, finding)) is not None]
-        rows |= {METRICS.name: metrics, SCORES.name: scores, ANOMALIES.name: anomalies}
+        sigmas = np.full(self._judged.shape, np.nan)
+        sigmas[:, : len(REPORTED)] = judgements[:, :, 0]
+        findings = list(self._ensemble_findings(values, judgements))
+        for place, watch in enumerate(self._watches, len(REPORTED)):
+            numbers = np.array(watch.numbers)
+            sigmas[numbers, place], said = self._ask(watch, time, values[numbers])
+            if watch.name in self._parameters.raising:
+                findings += self._findings(watch, values, said)
+        findings.sort(key=itemgetter(0))
+        known = ~np.isnan(values)
+        scored = (known[:, np.newaxis] & self._judged)[self._judged].tolist()
+        rows |= {
+            METRICS.name: [
+                (instrument, series, time, value)
+                for (instrument, series), value in compress(
+                    zip(self._series, values.tolist(), strict=True), known.tolist()
+                )
+            ],
+            SCORES.name: [
+                (instrument, series, time, name, sigma)
+                for (instrument, series, name), sigma in compress(
+                    zip(self._scored, sigmas[self._judged].tolist(), strict=True), scored
+                )
+            ],
+            ANOMALIES.name: [row for _, finding in findings if (row := self._anomaly(time, finding)) is not None],
+        }
         if drifts := self._drift.update(values):
             rows[DRIFTS.name] = [drift_row(*self._series[drift.number], time, drift) for drift in drifts]
 
@@ -234,10 +253,10 @@ class AnomalyMachine:
         )
 
     def _is_told(self, series: str, detector: str) -> bool:
-        """Whether what the detector finds there makes incidents; a series' own detector is asked before others."""
+        """Whether what the detector finds there makes incidents; the excess detector is asked before all others."""
         if series in self._silent:
             return False
-        return detector == self._told_by[series] if series in self._told_by else detector in self._parameters.alerting
+        return detector == ExcessDetector.name if series in self._by_excess else detector in self._parameters.alerting
 
     def _moved_together(self, instrument: str, series: str) -> str:
         """Correlations of a series with the others of its instrument and with its like of other instruments, JSON."""
@@ -248,23 +267,44 @@ class AnomalyMachine:
         found = self._points.correlated(leading, sorted({*own, *alike} - {leading}))
         return json.dumps({self._series[number][1]: correlation for number, correlation in found.items()})
 
-    def _said(self, time: int, values: Reals, number: int) -> list[Detection]:
-        """What the detectors of that number say, each of its series; nothing where there is no value."""
-        panel = self._panels[number]
-        if panel is not None:
-            return panel.update(time, values)
-        return [
-            UNKNOWN if value != value else self._ask(detectors[number], time, value)
-            for detectors, value in zip(self._detectors, values.tolist(), strict=True)
+    def _ask(self, watch: _Watch, time: int, values: Reals) -> tuple[Reals, list[tuple[int, Detection]]]:
+        """Distances by the detectors of a watch, NaN where there is no value; by place, what the voting ones say."""
+        if watch.panel is not None:
+            scores = watch.panel.update(time, values)
+            return scores.sigma, [(at, scores.at(at)) for at in np.flatnonzero(scores.vote).tolist()]
+        said = [
+            UNKNOWN if value != value else self._ask_one(detector, time, value)
+            for detector, value in zip(watch.detectors, values.tolist(), strict=True)
         ]
+        return np.array([one.sigma for one in said]), [(at, one) for at, one in enumerate(said) if one.vote]
 
-    def _ask(self, detector: Detector, time: int, value: float) -> Detection:
+    def _ask_one(self, detector: Detector, time: int, value: float) -> Detection:
         try:
             sigma, low, high, vote = detector.update(time, value)
             return Detection(float(sigma), float(low), float(high), int(vote))
         except Exception as error:  # whatever a plug-in raises must not stop the others
             self._note(detector, error)
             return UNKNOWN
+
+    def _ensemble_findings(self, values: Reals, judgements: Reals) -> Iterator[tuple[int, _Finding]]:
+        """What the ensemble votes for, by number of the series; its reasons are the members that agree with it."""
+        if ENSEMBLE not in self._parameters.raising:
+            return
+        for number in np.flatnonzero(judgements[:, 4, 3]).tolist():
+            judgement = judgements[number].tolist()
+            sigma, low, high, vote = judgement[4]
+            reasons = {name: said[0] for name, said in zip(MEMBERS, judgement, strict=False) if said[3] == vote}
+            said = Detection(sigma, low, high, int(vote))
+            yield number, _Finding(*self._series[number], values[number].item(), ENSEMBLE, said, len(reasons), reasons)
+
+    def _findings(
+        self, watch: _Watch, values: Reals, said: Sequence[tuple[int, Detection]]
+    ) -> Iterator[tuple[int, _Finding]]:
+        """The same of a watch; its reasons are its detector's."""
+        for at, detection in said:
+            number, reasons = watch.numbers[at], self._reasons(watch.detectors[at], detection)
+            value = values[number].item()
+            yield number, _Finding(*self._series[number], value, watch.name, detection, 1, reasons)
 
     def _reasons(self, detector: Detector, said: Detection) -> dict[str, float]:
         """What a detector gives as reasons; its distance, if it explains nothing or fails to."""
@@ -312,14 +352,13 @@ class AnomalyMachine:
         self._filing.restore(state["alerting"])
 
 
-def _panel(detectors: Sequence[Detector]) -> NoveltyPanel | None:
-    """One for detectors that can be asked at once."""
-    alike = [detector for detector in detectors if type(detector) is NoveltyDetector]
-    return NoveltyPanel(alike) if len(alike) == len(detectors) else None
-
-
-def _ensemble_finding(instrument: str, series: str, value: float, judgement: Sequence[Sequence[float]]) -> _Finding:
-    """The ensemble's finding; its reasons are the members that agree with it."""
-    sigma, low, high, vote = judgement[4]
-    reasons = {name: said[0] for name, said in zip(MEMBERS, judgement, strict=False) if said[3] == vote}
-    return _Finding(instrument, series, value, ENSEMBLE, Detection(sigma, low, high, int(vote)), len(reasons), reasons)
+def _watches(detectors: Sequence[Sequence[Detector]]) -> Iterator[_Watch]:
+    """The detectors of each series, by name; novelty detectors can be asked at once."""
+    by_name: dict[str, list[tuple[int, Detector]]] = {}
+    for number, of_series in enumerate(detectors):
+        for detector in of_series:
+            by_name.setdefault(detector.name, []).append((number, detector))
+    for name, numbered in by_name.items():
+        alike = [detector for _, detector in numbered if type(detector) is NoveltyDetector]
+        panel = NoveltyPanel(alike) if len(alike) == len(numbered) else None
+        yield _Watch(name, [number for number, _ in numbered], [detector for _, detector in numbered], panel)

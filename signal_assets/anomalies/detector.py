@@ -40,6 +40,10 @@ class Scores(NamedTuple):
     expected_high: NDArray[np.float64]
     vote: NDArray[np.int64]
 
+    def at(self, place: int) -> Detection:
+        """What is said of one value."""
+        return Detection(*(field[place].item() for field in self))
+
 
 UNKNOWN: Final = Detection(math.nan, math.nan, math.nan, 0)
 """Nothing can be said."""

@@ -3,13 +3,14 @@
 Belongs here: what it is. Does not belong here: the series it is meant for (``interval_measures``), how many times
 (``AnomalyParameters.excess``).
 
-The usual high is a quantile of the newest ``window`` values; a value above ``times`` as much votes. It is for series of
-values that are not negative, whose quiet fluctuates by a factor, not by a distance, and whose great values mean
-something: sizes, spreads, bursts. What happens several times a day does not hide what happens next, as a quantile does
-not care how far off it was – which is where a measure of novelty must fail.
+The usual high is a quantile of the newest ``window`` values' magnitudes; a value whose magnitude is above ``times`` as
+much votes, for its own side. It is for series whose quiet fluctuates by a factor, not by a distance, and whose great
+values mean something: sizes, spreads, bursts, changes. What happens several times a day does not hide what happens
+next, as a quantile does not care how far off it was – which is where a measure of novelty must fail.
 
-σ is a scale, not a probability: proportional to the value, and ``AT_LIMIT`` at the limit, so that by the usual bounds
-whatever votes is critical: being told is decided by the limit, not by the severity.
+σ is a scale, not a probability: proportional to the magnitude, and ``AT_LIMIT`` at the limit, which is where MEDIUM
+begins by the usual bounds. So whatever votes is told of, 1.25 times the limit is HIGH, 1.5 times CRITICAL, and a
+series' threshold factor of f moves its limit f times as high.
 
 Values that come f times as fast as one a minute need ``1 + 0.25 log10 f`` times as much, as a day has as many more.
 
@@ -29,19 +30,19 @@ from numpy.typing import ArrayLike
 from signal_assets.anomalies.detector import UNKNOWN, Detection, Scores, scores_of, series_values
 from signal_assets.event_time import MINUTE
 
-AT_LIMIT: Final = 3.7
+AT_LIMIT: Final = 2.0
 FASTER: Final = 0.25
 
 
 class ExcessDetector:
-    """How many times its usual high a value is; a :class:`~signal_assets.anomalies.detector.Detector`.
+    """How many times its usual high a value's magnitude is; a :class:`~signal_assets.anomalies.detector.Detector`.
 
     Parameters
     ----------
     quantile : float
-        Which of the newest values is the usual high, 0…1.
+        Which of the newest magnitudes is the usual high, 0…1.
     times : float
-        A value votes above so many times as much.
+        A value votes if its magnitude is above so many times as much.
     window, minimum_points : int
         Newest values that are remembered, and how many it takes.
     interval : int
@@ -77,20 +78,25 @@ class ExcessDetector:
         self._minimum = minimum_points
         self._newest: deque[float] = deque(maxlen=window)
         self._ordered: list[float] = []
+        self._negative = 0
 
     def update(self, time: int, value: float) -> Detection:
         """Judge the value, then remember it."""
         if not math.isfinite(value):
             return UNKNOWN
-        said, count = UNKNOWN, len(self._ordered)
+        said, count, magnitude = UNKNOWN, len(self._ordered), abs(value)
         if count >= self._minimum:
             limit = self.threshold * self._ordered[int(self._quantile * (count - 1))]
             if limit > 0:
-                said = Detection(AT_LIMIT * value / limit, 0.0, limit, int(value > limit))
+                vote = 0 if magnitude <= limit else 1 if value > 0 else -1
+                said = Detection(AT_LIMIT * magnitude / limit, -limit if self._negative else 0.0, limit, vote)
         if count == self._newest.maxlen:
-            del self._ordered[bisect_left(self._ordered, self._newest[0])]
+            oldest = self._newest[0]
+            del self._ordered[bisect_left(self._ordered, abs(oldest))]
+            self._negative -= oldest < 0
         self._newest.append(value)
-        insort(self._ordered, value)
+        self._negative += value < 0
+        insort(self._ordered, magnitude)
         return said
 
     def score(self, times: ArrayLike, values: ArrayLike) -> Scores:
@@ -106,4 +112,5 @@ class ExcessDetector:
         """Go on from there; of more than it can hold from the newest."""
         self._newest.clear()
         self._newest.extend(np.asarray(state["newest"], dtype=np.float64).tolist())
-        self._ordered = sorted(self._newest)
+        self._ordered = sorted(map(abs, self._newest))
+        self._negative = sum(value < 0 for value in self._newest)

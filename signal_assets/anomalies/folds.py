@@ -17,7 +17,7 @@ from signal_assets.anomalies.excess_detector import ExcessDetector
 from signal_assets.anomalies.novelty_detector import NoveltyDetector
 from signal_assets.anomalies.parameters import EXCESS_MINIMUM_POINTS, AnomalyParameters
 from signal_assets.anomalies.plug_ins import PlugIn, detector_plug_ins
-from signal_assets.anomalies.series import FEATURES_COLUMNS
+from signal_assets.anomalies.series import FEATURES_COLUMNS, MARKET_FEATURES, POINT_FEATURES
 from signal_assets.anomalies.system_machine import SystemMachine
 from signal_assets.anomalies.tables import LABELS, SYSTEM_SAMPLES, TABLES
 from signal_assets.derivation import Input
@@ -115,6 +115,21 @@ def excess(parameters: AnomalyParameters) -> dict[str, DetectorFactory]:
     return {feature: factory(quantile, times) for feature, quantile, times in parameters.excess}
 
 
+def detectors_of_features(parameters: AnomalyParameters) -> dict[str, list[DetectorFactory]]:
+    """Our own detectors by market feature, besides the statistical ones.
+
+    Novelty is not asked of what is measured between the points where the excess detector is: it would say of a rare
+    event less, and of the common ones nothing.
+    """
+    of_excess = excess(parameters)
+    asked: dict[str, list[DetectorFactory]] = {
+        feature: [novelty] for feature in MARKET_FEATURES if feature in POINT_FEATURES or feature not in of_excess
+    }
+    for feature, factory in of_excess.items():
+        asked.setdefault(feature, []).append(factory)
+    return asked
+
+
 def anomalies(parameters: AnomalyParameters, plug_ins: Sequence[PlugIn] = ()) -> Fold:
     """Metrics, scores, anomalies and incidents, stepped through the features.
 
@@ -125,12 +140,12 @@ def anomalies(parameters: AnomalyParameters, plug_ins: Sequence[PlugIn] = ()) ->
     plug_ins : sequence of PlugIn
         Detectors that are asked besides our own.
     """
-    detectors = (novelty, *(plug_in.factory for plug_in in plug_ins))
+    others, own = [plug_in.factory for plug_in in plug_ins], detectors_of_features(parameters)
     return Fold(
         name="anomalies",
         tables=TABLES,
         inputs=(Input(FEATURES, columns=FEATURES_COLUMNS),),
-        machine=lambda instruments: AnomalyMachine(instruments, parameters, detectors, excess(parameters)),
+        machine=lambda instruments: AnomalyMachine(instruments, parameters, others, own),
         in_force=(LABELS,),
         version=" ".join([repr(parameters), *(plug_in.version for plug_in in plug_ins)]),
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from signal_assets.anomalies.detector import Detection
+from signal_assets.anomalies.detector import Scores
 from signal_assets.anomalies.novelty_detector import NoveltyDetector
 from signal_assets.anomalies.novelty_steps import novelty_steps_across
 
@@ -34,13 +34,11 @@ class NoveltyPanel:
     def __init__(self, detectors: Sequence[NoveltyDetector]) -> None:
         self._parameters, self._memories, self._evidence = NoveltyDetector.remember_together(detectors)
 
-    def update(self, time: int, values: ArrayLike) -> list[Detection]:
+    def update(self, time: int, values: ArrayLike) -> Scores:
         """Judge a value of each series at ``time`` (µs UTC), then remember it; NaN and ±∞ are neither."""
         numbers = np.asarray(values, dtype=np.float64)
         if numbers.shape != (len(self._memories),):
             raise ValueError(f"values {numbers.shape} must be one of each of {len(self._memories)} series")
         rows, _ = novelty_steps_across(self._memories, self._parameters, time, numbers, self._evidence)
         probability, side, low, high, vote, _ = rows.T
-        sigma = -side * ndtri(probability / 2)
-        votes = (vote * side).astype(np.int64)
-        return list(map(Detection, sigma.tolist(), low.tolist(), high.tolist(), votes.tolist()))
+        return Scores(-side * ndtri(probability / 2), low, high, (vote * side).astype(np.int64))

@@ -27,9 +27,10 @@ NOT_NEGATIVE: Final = ("pending", "cool_down", "group_tolerance")
 EXCESS_MINIMUM_POINTS: Final = 60
 USUALLY_SILENT: Final = ("volume", "spread", "imbalance", "trade_rate", "order_flow_imbalance", "vpin")
 USUAL_EXCESS: Final = (
+    ("return", 0.99, 4.0),
     ("mean_spread", 0.9, 4.0),
-    ("wick", 0.98, 2.3),
-    ("trade_burst", 0.9, 2.4),
+    ("wick", 0.98, 2.6),
+    ("trade_burst", 0.9, 2.65),
     ("one_sided", 0.9, 1.75),
 )
 GROUPINGS: Final = ("instrument", "group")

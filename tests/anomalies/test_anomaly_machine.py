@@ -11,7 +11,7 @@ from scipy import stats
 
 from signal_assets.anomalies.anomaly_machine import REPORTED, AnomalyMachine
 from signal_assets.anomalies.drift import DriftPanel, drift_row
-from signal_assets.anomalies.folds import excess, novelty
+from signal_assets.anomalies.folds import novelty
 from signal_assets.anomalies.novelty_detector import SOURCE_NAMES, NoveltyDetector
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.statistical_detectors import (
@@ -597,34 +597,3 @@ def test_a_detector_that_raises_leaves_the_others_working():
 def test_parameters_are_checked(wrong, message):
     with pytest.raises(ValueError, match=message):
         AnomalyParameters(**wrong)
-
-
-def busy_market(silent=(), alerting=("novelty", "excess")):
-    """Anomalies of ten minutes of usual spreads and one of wide ones, if a wide spread is told of."""
-    rows = [
-        features_row(second, spread=1.0 + 0.1 * (second % 3) + 40 * (401 <= second <= 410)) for second in range(1, 601)
-    ]
-    parameters = replace(SMALL, raising=("ensemble", "novelty", "excess"), alerting=alerting, silent=silent)
-    machine = AnomalyMachine([BTC], parameters, [novelty], excess(parameters))
-    anomalies = frames(run(machine, of_seconds(rows)))["anomalies"]
-    return anomalies[anomalies["series"].str.endswith(".mean_spread")]
-
-
-def test_a_series_with_a_detector_of_its_own_is_told_of_by_that_one():
-    found = busy_market()
-    assert {"ensemble", "novelty", "excess"} >= set(found["detector"]) > {"excess"}
-    assert set(found.loc[found["opened"], "detector"]) == {"excess"}
-    # The spread of 401 … 410 is known first at the point of 402.
-    assert found.loc[found["opened"], "time"].tolist() == [402 * SECOND]
-
-
-def test_a_silent_feature_is_recorded_and_nobody_is_told():
-    found = busy_market(silent=("mean_spread",))
-    assert "excess" in set(found["detector"])
-    assert not found["opened"].any()
-    assert set(found["incident"]) == {""}
-
-
-def test_others_tell_where_the_own_detector_may_not():
-    found = busy_market(alerting=("ensemble",))
-    assert set(found.loc[found["opened"], "detector"]) == {"ensemble"}

@@ -12,32 +12,41 @@ def detector(**changes):
     return ExcessDetector(**({"quantile": 0.9, "times": 3.0, "window": 200, "minimum_points": 50} | changes))
 
 
-def series():
+def series(signed=False):
     random = np.random.default_rng(7)
     values = random.lognormal(0.0, 0.4, 700)
     values[[300, 450, 460, 650]] *= 40
     values[[120, 500]] = np.nan
+    if signed:
+        values[:400] *= random.choice([-1.0, 1.0], 400)
+        values[300] = -abs(values[300])
     return np.arange(700) * MINUTE, values
 
 
-def test_votes_where_numpy_says_that_the_limit_is_passed():
-    times, values = series()
+@pytest.mark.parametrize("signed", [False, True])
+def test_votes_where_numpy_says_that_the_limit_is_passed(signed):
+    times, values = series(signed)
     said = detector().score(times, values)
     known = np.flatnonzero(np.isfinite(values))
+    lows = set()
     for number in np.flatnonzero(np.isfinite(said.sigma)):
         past = values[known[known < number][-200:]]
-        limit = 3.0 * np.quantile(past, 0.9, method="lower")
+        limit = 3.0 * np.quantile(np.abs(past), 0.9, method="lower")
         assert said.expected_high[number] == limit
-        assert said.vote[number] == (values[number] > limit)
-        assert said.sigma[number] == pytest.approx(3.7 * values[number] / limit)
+        assert said.expected_low[number] == (-limit if past.min() < 0 else 0)
+        assert said.vote[number] == int(values[number] > limit) - int(values[number] < -limit)
+        assert said.sigma[number] == pytest.approx(2.0 * abs(values[number]) / limit)
+        lows.add(bool(said.expected_low[number] < 0))
     assert {300, 450, 460, 650} <= set(np.flatnonzero(said.vote).tolist())
+    assert said.vote[300] == (-1 if signed else 1)
+    assert lows == ({True, False} if signed else {False})  # the last values have no negative one among their past
     assert np.isnan(said.sigma[:50]).all()
     assert (math.isnan(said.sigma[120]), said.vote[120]) == (True, 0)
 
 
 @pytest.mark.parametrize("cut", [0, 49, 50, 333, 700])
 def test_one_by_one_or_in_pieces_or_after_a_restart_to_the_bit(cut):
-    times, values = series()
+    times, values = series(signed=True)
     whole, before, after = detector(), detector(), detector()
     expected = np.array(whole.score(times, values))
     first = np.array(before.score(times[:cut], values[:cut])).reshape(4, -1)

@@ -37,11 +37,12 @@ def test_a_panel_says_what_each_says_alone_also_after_a_restart() -> None:
                 detector.restore(state)
         said = panel.update(point * MINUTE, row)
         expected = [detector.update(point * MINUTE, value) for detector, value in zip(alone, row.tolist(), strict=True)]
-        np.testing.assert_array_equal(np.array(said), np.array(expected))
+        np.testing.assert_array_equal(np.array(said).T, np.array(expected))
+        assert [said.at(number) for number in np.flatnonzero(said.vote)] == [one for one in expected if one.vote]
         for one, other in zip(together, alone, strict=True):
             np.testing.assert_array_equal(one.evidence, other.evidence)
             assert one.reasons() == other.reasons()
-        votes += sum(abs(detection.vote) for detection in said)
+        votes += int(np.abs(said.vote).sum())
     assert votes > 10
 
 

@@ -5,8 +5,8 @@ has a file of its own.
 
 Only steps with features rows count. Between the points of the metrics grid such a step costs a few integer additions
 per instrument and one comparison for the incidents. At a point the statistical ensembles of all series are stepped in
-one call, so are the novelty detectors; other detectors are asked value by value. The thousands of rows of a point that
-say nothing but a number are made column by column.
+one call, so are the novelty and the excess detectors; plug-ins are asked value by value. The thousands of rows of a
+point that say nothing but a number are made column by column.
 
 Who may say what an anomaly is, is configured: an anomaly is what a detector that ``parameters.raising`` names votes for
 and what is far enough off to have a severity. (Two votes less than 1 σ off are possible, where the members of the
@@ -30,6 +30,7 @@ from signal_assets.anomalies.alerting import Alerting
 from signal_assets.anomalies.detector import UNKNOWN, Detection, Detector, DetectorFactory, Explaining
 from signal_assets.anomalies.drift import DriftPanel, drift_row
 from signal_assets.anomalies.excess_detector import ExcessDetector
+from signal_assets.anomalies.excess_panel import ExcessPanel
 from signal_assets.anomalies.feedback import threshold_factors
 from signal_assets.anomalies.incident_rows import group_row, incident_row, scopes
 from signal_assets.anomalies.moved_together import NewestPoints
@@ -61,7 +62,7 @@ class _Watch(NamedTuple):
     name: str
     numbers: list[int]
     detectors: list[Detector]
-    panel: NoveltyPanel | None
+    panel: NoveltyPanel | ExcessPanel | None
 
 
 class _Finding(NamedTuple):
@@ -353,12 +354,20 @@ class AnomalyMachine:
 
 
 def _watches(detectors: Sequence[Sequence[Detector]]) -> Iterator[_Watch]:
-    """The detectors of each series, by name; novelty detectors can be asked at once."""
+    """The detectors of each series, by name."""
     by_name: dict[str, list[tuple[int, Detector]]] = {}
     for number, of_series in enumerate(detectors):
         for detector in of_series:
             by_name.setdefault(detector.name, []).append((number, detector))
     for name, numbered in by_name.items():
-        alike = [detector for _, detector in numbered if type(detector) is NoveltyDetector]
-        panel = NoveltyPanel(alike) if len(alike) == len(numbered) else None
-        yield _Watch(name, [number for number, _ in numbered], [detector for _, detector in numbered], panel)
+        asked = [detector for _, detector in numbered]
+        yield _Watch(name, [number for number, _ in numbered], asked, _panel(asked))
+
+
+def _panel(detectors: Sequence[Detector]) -> NoveltyPanel | ExcessPanel | None:
+    """One for detectors that can be asked at once; subclasses may say something else."""
+    novelty = [detector for detector in detectors if type(detector) is NoveltyDetector]
+    excess = [detector for detector in detectors if type(detector) is ExcessDetector]
+    if len(novelty) == len(detectors):
+        return NoveltyPanel(novelty)
+    return ExcessPanel(excess) if len(excess) == len(detectors) else None

@@ -1,7 +1,7 @@
 """The excess detector: a value is off when it is so many times as great as its series' usual high.
 
-Belongs here: what it is. Does not belong here: the series it is meant for (``interval_measures``), how many times
-(``AnomalyParameters.excess``).
+Belongs here: what it is. Does not belong here: its compiled steps (``excess_steps``), the series it is meant for
+(``interval_measures``), how many times (``AnomalyParameters.excess``).
 
 The usual high is a quantile of the newest ``window`` values' magnitudes; a value whose magnitude is above ``times`` as
 much votes, for its own side. It is for series whose quiet fluctuates by a factor, not by a distance, and whose great
@@ -19,18 +19,23 @@ not positive, nothing is said; time does not matter, so neither do gaps and cloc
 """
 
 import math
-from bisect import bisect_left, insort
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from signal_assets.anomalies.detector import UNKNOWN, Detection, Scores, scores_of, series_values
+from signal_assets.anomalies.detector import Detection, Scores, scores_of, series_values
+from signal_assets.anomalies.excess_steps import (
+    Reals,
+    empty_memory,
+    excess_step,
+    excess_steps,
+    newest_values,
+    remember,
+)
 from signal_assets.event_time import MINUTE
 
-AT_LIMIT: Final = 2.0
 FASTER: Final = 0.25
 
 
@@ -74,43 +79,39 @@ class ExcessDetector:
         if not 1 <= minimum_points <= window or interval <= 0:
             raise ValueError(f"minimum_points must lie in 1…window ({window}), not {minimum_points}")
         self.threshold = times * (1 + FASTER * max(math.log10(MINUTE / interval), 0.0))
-        self._quantile = quantile
-        self._minimum = minimum_points
-        self._newest: deque[float] = deque(maxlen=window)
-        self._ordered: list[float] = []
-        self._negative = 0
+        self._memory = empty_memory(window)
+        self._parameters = np.array([quantile, self.threshold, minimum_points])
+
+    @staticmethod
+    def remember_together(detectors: Sequence["ExcessDetector"]) -> tuple[Reals, Reals]:
+        """Move what detectors remember to one array; returns their settings and the memories, a row each.
+
+        Raises
+        ------
+        ValueError
+            If their windows differ.
+        """
+        if len({len(detector._memory) for detector in detectors}) > 1:
+            raise ValueError("excess detectors of different windows cannot be asked together")
+        memories = np.stack([detector._memory for detector in detectors])
+        for detector, memory in zip(detectors, memories, strict=True):
+            detector._memory = memory
+        return np.stack([detector._parameters for detector in detectors]), memories
 
     def update(self, time: int, value: float) -> Detection:
         """Judge the value, then remember it."""
-        if not math.isfinite(value):
-            return UNKNOWN
-        said, count, magnitude = UNKNOWN, len(self._ordered), abs(value)
-        if count >= self._minimum:
-            limit = self.threshold * self._ordered[int(self._quantile * (count - 1))]
-            if limit > 0:
-                vote = 0 if magnitude <= limit else 1 if value > 0 else -1
-                said = Detection(AT_LIMIT * magnitude / limit, -limit if self._negative else 0.0, limit, vote)
-        if count == self._newest.maxlen:
-            oldest = self._newest[0]
-            del self._ordered[bisect_left(self._ordered, abs(oldest))]
-            self._negative -= oldest < 0
-        self._newest.append(value)
-        self._negative += value < 0
-        insort(self._ordered, magnitude)
-        return said
+        return Detection(*excess_step(self._memory, self._parameters, value))
 
     def score(self, times: ArrayLike, values: ArrayLike) -> Scores:
-        """:meth:`update` for one value after the other."""
-        numbers = series_values(times, values)
-        return scores_of(np.array([self.update(0, value) for value in numbers.tolist()]).reshape(-1, 4))
+        """:meth:`update` for one value after the other, in one compiled loop."""
+        return scores_of(excess_steps(self._memory, self._parameters, series_values(times, values)))
 
     def state(self) -> dict[str, Any]:
         """The newest values, oldest first."""
-        return {"newest": np.array(self._newest, dtype=np.float64)}
+        return {"newest": newest_values(self._memory)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from there; of more than it can hold from the newest."""
-        self._newest.clear()
-        self._newest.extend(np.asarray(state["newest"], dtype=np.float64).tolist())
-        self._ordered = sorted(map(abs, self._newest))
-        self._negative = sum(value < 0 for value in self._newest)
+        self._memory[:] = 0
+        for value in np.asarray(state["newest"], dtype=np.float64).tolist():
+            remember(self._memory, value)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from signal_assets.anomalies.excess_detector import ExcessDetector
+from signal_assets.anomalies.excess_panel import ExcessPanel
 from signal_assets.event_time import MINUTE, SECOND
 from signal_assets.machine import decode_state, encode_state
 
@@ -83,3 +84,29 @@ def test_a_series_of_zeros_and_what_is_no_number_say_nothing():
 def test_numbers_out_of_range(wrong, message):
     with pytest.raises(ValueError, match=message):
         detector(**wrong)
+
+
+def test_a_panel_says_what_each_says_alone_also_after_a_restart():
+    settings = [{"quantile": 0.9}, {"quantile": 0.98, "times": 1.5}, {"times": 2.0}]
+    alone, together = [[detector(**changes) for changes in settings] for _ in range(2)]
+    columns = np.column_stack([series()[1], series(signed=True)[1], np.zeros(700)])
+    panel = ExcessPanel(together)
+    for point, row in enumerate(columns):
+        if point == 400:
+            states = [decode_state(encode_state(one.state())) for one in together]
+            together = [detector(**changes) for changes in settings]
+            panel = ExcessPanel(together)
+            for one, state in zip(together, states, strict=True):
+                one.restore(state)
+        said = np.array(panel.update(point * MINUTE, row)).T
+        expected = [one.update(point * MINUTE, value) for one, value in zip(alone, row.tolist(), strict=True)]
+        np.testing.assert_array_equal(said, expected)
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one.state()["newest"], other.state()["newest"])
+
+
+def test_a_panel_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="different windows"):
+        ExcessPanel([detector(), detector(window=100)])
+    with pytest.raises(ValueError, match=r"values \(2,\) must be one of each of 1 series"):
+        ExcessPanel([detector()]).update(0, [1.0, 2.0])

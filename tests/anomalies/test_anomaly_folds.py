@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from resources.anomaly_settings import AnomalySettings
 from signal_assets.anomalies.anomaly_machine import AnomalyMachine
-from signal_assets.anomalies.folds import anomalies, anomaly_parameters
+from signal_assets.anomalies.folds import anomalies, anomaly_parameters, detectors_of_features
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.tables import TABLES
 from signal_assets.event_time import HOUR, MILLISECOND, MINUTE, SECOND
@@ -141,3 +141,16 @@ def test_the_fold_reads_features_and_writes_all_tables():
     assert features.table is FEATURES
     assert not any(FEATURES.column(name).type.is_list for name in features.columns)
     assert isinstance(fold.machine([BTC]), AnomalyMachine)
+
+
+def test_who_watches_what():
+    asked = detectors_of_features(AnomalyParameters())
+    names = {feature: [make(AnomalyParameters()).name for make in makers] for feature, makers in asked.items()}
+    specified = ("volume", "spread", "imbalance", "trade_rate", "order_flow_imbalance", "vpin")
+    between = ("mean_spread", "wick", "trade_burst", "one_sided")
+    assert names == {
+        "return": ["novelty", "excess"],
+        **{key: ["novelty"] for key in specified},
+        **{key: ["excess"] for key in between},
+    }
+    assert {len(makers) for makers in detectors_of_features(AnomalyParameters(excess=())).values()} == {1}

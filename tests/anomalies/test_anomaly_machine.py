@@ -516,12 +516,12 @@ def test_an_instrument_sees_only_itself_and_a_new_one_begins_cold():
 
 
 class Raising(ZScore):
-    """Raises at every value above one."""
+    """Raises at every value above one, and where there is none."""
 
     name = "raising"
 
     def update(self, time, value):
-        if value > 1:
+        if not value <= 1:
             raise RuntimeError("no\nsuch value")
         return super().update(time, value)
 

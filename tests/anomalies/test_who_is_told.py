@@ -8,6 +8,7 @@ import pytest
 
 from signal_assets.anomalies.anomaly_machine import AnomalyMachine
 from signal_assets.anomalies.folds import detectors_of_features
+from signal_assets.anomalies.series import MARKET_FEATURES
 from signal_assets.anomalies.tables import LABELS
 from signal_assets.event_time import SECOND
 from tests.anomalies.features_rows import BTC, features_row
@@ -87,3 +88,11 @@ def test_false_alarms_raise_the_limit(times, told):
     assert own["threshold_factor"].tolist() == [pytest.approx(1.4918, abs=1e-4)]
     assert own["opened"].tolist() == [told]
     assert of_feature(busy_market(wide=times * LIMIT), "mean_spread")["opened"].any()
+
+
+def test_anomalies_of_one_time_stand_in_the_order_of_the_series():
+    found = busy_market(fall=50.0)
+    at = found[found["time"] == 405 * SECOND]
+    places = [MARKET_FEATURES.index(series.rpartition(".")[2]) for series in at["series"]]
+    assert places == sorted(places)
+    assert len(set(places)) > 1 < at["detector"].nunique()

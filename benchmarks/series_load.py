@@ -2,7 +2,7 @@
 
 The live lane runs as it always does – sockets, parser, books, ingest, engine with the real folds, emitter – in a
 process that is pinned to one core; the simulated venue, at the pace of the wall clock, and a real Redis share the
-others. 143 instruments have 1,001 market series, and the metrics grid is one second instead of ten. Every series begins
+others. 91 instruments have 1,001 market series, and the metrics grid is one second instead of ten. Every series begins
 with more points behind it than any detector's window holds.
 
 The lag of a point is the time from the message that closed its second for the last instrument to its rows: until then
@@ -56,8 +56,8 @@ from signal_assets.machine import Events, Machine, Rows
 from signal_assets.market.tables import FEATURES
 
 SECONDS: Final = 600.0
-INSTRUMENTS: Final = 143
-POINTS_BEFORE: Final = 900
+INSTRUMENTS: Final = 91
+POINTS_BEFORE: Final = 1_500
 FOLD: Final = "anomalies"
 
 

@@ -11,7 +11,7 @@ from resources.strict_model import StrictModel
 class ExcessLimit(StrictModel):
     """What is too much of a market feature."""
 
-    quantile: float = Field(default=0.9, gt=0, lt=1, description="of its past values: the usual high")
+    quantile: float = Field(default=0.9, gt=0, lt=1, description="of its past magnitudes: the usual high")
     times: float = Field(gt=0, le=1_000, description="so many times the usual high is too much, a value a minute")
 
 

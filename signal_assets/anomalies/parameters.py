@@ -67,8 +67,8 @@ class AnomalyParameters:
     novelty_minimum_points : int
         Past values without which a source says nothing.
     excess : tuple of (str, float, float)
-        Market features that the excess detector watches: quantile that is the usual high, and how many times as much
-        it takes to vote.
+        Market features that the excess detector watches: quantile of the past magnitudes that is the usual high, and
+        how many times as much it takes to vote.
     excess_window : int
         Past values it looks at.
     raising : tuple of str

@@ -49,7 +49,7 @@ from signal_assets.market.tables import FEATURES
 from tests.lanes.market_run import ingest
 
 CHOSEN_ON: Final = (101, 102, 103, 104, 105, 106, 107, 108)
-REPORTED: Final = (301, 302, 303, 304)
+REPORTED: Final = (301, 302, 303, 304, 401, 402, 403, 404, 405, 406, 407, 408)
 HOURS: Final = 30.0
 LEARNING: Final = 6 * HOUR
 KNOWN: Final = 3 * MINUTE

@@ -146,7 +146,7 @@ def test_where_the_excess_detector_tells_people_the_band_is_its(lake, settings, 
     changed = settings.model_copy(update={"anomalies": settings.anomalies.model_copy(update=limits)})
     anomaly_pictures(lake, changed, DAY_DRAWN, 1)
     assert drawn["band_of"] == "excess"
-    # Of n magnitudes before, the one with n - 1 - ⌊0.9 (n - 1)⌋ above it, times 2 (1 + 0.25 log10 6): six values a minute.
+    # Of n magnitudes before, the one with n - 1 - ⌊0.9 (n - 1)⌋ above it, times 2 (1 + 0.25 log10 6): six a minute.
     before = np.sort(lake.read(METRICS, instruments=[ETH])["value"].abs().to_numpy()[:-1])
     high = before[int(0.9 * (len(before) - 1))] * 2.0 * (1 + 0.25 * np.log10(6))
     assert drawn["band"]["expected_high"].iloc[-1] == pytest.approx(high)

@@ -27,7 +27,9 @@ def label(
     valid_from: Annotated[
         str | None,
         typer.Option(
-            "--from", help="Day (UTC) from which it counts; one not computed yet.", show_default="the next one"
+            "--from",
+            help="Day (UTC) from which it counts; it must begin an hour or more behind all that is computed.",
+            show_default="the next one",
         ),
     ] = None,
     home: HomeOption = None,
@@ -55,6 +57,10 @@ def label(
     settings = load_settings()
     groups = settings.groups | {SYSTEM_GROUP: (SYSTEM,)}
     lake = DuckLake(addresses)
+
+    def reached() -> dict[str, int]:
+        return streams_reach(StreamReader(open_redis(addresses.redis_url)), groups)
+
     try:
         lake.ensure([ANOMALIES, LABELS])
         made = give_label(
@@ -64,7 +70,7 @@ def label(
             f"{verdict.value}_alarm",
             now=from_datetime(datetime.now(UTC)),
             valid_from=begins,
-            reached=None if begins is None else streams_reach(StreamReader(open_redis(addresses.redis_url)), groups),
+            reached=reached if begins is not None else None,
             given_by=by,
             note=note,
         )

@@ -10,6 +10,7 @@ from typing import Final
 from dagster import AssetsDefinition, AssetSelection, define_asset_job, in_process_executor
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from resources.platform_tables import RAW_STAGE
 from resources.run_queues import BACKFILL, MAINTENANCE, QUEUE_TAG, TACTICAL
 
 MAX_RUNTIME_TAG: Final = "dagster/max_runtime"
@@ -19,7 +20,6 @@ DAY_CLOSE: Final = "day_close"
 LEARNING: Final = "learning"
 SYSTEM: Final = "system"
 
-RAW_STAGE: Final = "market"
 STRATEGIC_STAGE: Final = "performance"
 LEARNING_STAGE: Final = "learning"
 

@@ -10,10 +10,11 @@ from typing import Final
 
 from dagster import Failure, JobDefinition, OpExecutionContext, ResourceParam, in_process_executor, job, op
 
-from jobs.asset_jobs import MAX_RUNTIME_TAG, RAW_STAGE, STRATEGIC, SYSTEM
+from jobs.asset_jobs import MAX_RUNTIME_TAG, STRATEGIC, SYSTEM
 from resources.duck_lake import DuckLake
 from resources.lake import Lake, LakeError, LakeSource, Progress
 from resources.lake_maintenance import Keep, maintain
+from resources.platform_tables import RAW_STAGE
 from resources.retention_settings import RetentionSettings
 from resources.run_queues import MAINTENANCE, QUEUE_TAG, TACTICAL
 from resources.run_retention import remove_reports, remove_runs

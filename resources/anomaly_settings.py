@@ -1,11 +1,38 @@
 """What may be configured of the anomalies."""
 
 from itertools import pairwise
-from typing import Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from resources.strict_model import StrictModel
+
+MARKET_FEATURES: Final = (
+    "return",
+    "volume",
+    "spread",
+    "imbalance",
+    "trade_rate",
+    "order_flow_imbalance",
+    "vpin",
+    "mean_spread",
+    "wick",
+    "trade_burst",
+    "one_sided",
+)
+"""Those of ``signal_assets/anomalies/series``, which nothing on this floor may import; a test holds them together."""
+
+
+def _market_feature(name: str) -> str:
+    if name not in MARKET_FEATURES:
+        raise ValueError(f"{name!r} is no market feature: there are {', '.join(MARKET_FEATURES)}")
+    return name
+
+
+MarketFeature = Annotated[
+    str, AfterValidator(_market_feature), WithJsonSchema({"type": "string", "enum": list(MARKET_FEATURES)})
+]
+"""Its name; one that is misspelt must not be ignored."""
 
 
 class ExcessLimit(StrictModel):
@@ -47,7 +74,7 @@ class AnomalySettings(StrictModel):
     novelty_minimum_points: int = Field(
         default=90, ge=20, le=20_000, description="fewer in a source's past: it is warming up; at most its window"
     )
-    excess: dict[str, ExcessLimit] = Field(
+    excess: dict[MarketFeature, ExcessLimit] = Field(
         default_factory=_usual_limits, description="market features that the excess detector watches"
     )
     excess_window: int = Field(default=1_440, ge=60, le=100_000, description="past points that it looks at")
@@ -59,7 +86,7 @@ class AnomalySettings(StrictModel):
         default=("novelty", "excess"),
         description="those of them whose anomalies make incidents, of which people are told",
     )
-    silent: tuple[str, ...] = Field(
+    silent: tuple[MarketFeature, ...] = Field(
         default=("volume", "spread", "imbalance", "trade_rate", "order_flow_imbalance", "vpin"),
         description="market features whose anomalies are recorded, but make no incidents",
     )

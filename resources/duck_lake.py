@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import date
 from typing import Any
 
 import duckdb
@@ -36,8 +37,9 @@ from resources.duck_lake_sql import (
 from resources.duck_lake_transaction import DuckLakeTransaction
 from resources.lake import Lake, LakeError, Offset, Progress, State
 from resources.parquet_sync import sync_lake
-from resources.platform_tables import OFFSETS, PROGRESS, REMOVALS, STATES
+from resources.platform_tables import OFFSETS, PROGRESS, RAW_STAGE, REMOVALS, STATES
 from resources.platform_tables import TABLES as PLATFORM_TABLES
+from signal_assets.event_time import start_of_date
 from signal_assets.table import DAY_COLUMN, Column, Table
 
 log = structlog.get_logger(__name__)
@@ -168,15 +170,28 @@ class DuckLake(Lake):
                 self._describe(table, columns)
             self._lock.check()  # a holder that was stopped meanwhile may have lost it
         for table, columns in added.items():
-            first, last = None, None
+            first, last, complete = None, None, None
             if table.time is not None:
                 [(first, last)] = self.query(f"SELECT min({DAY_COLUMN}), max({DAY_COLUMN}) FROM {CATALOG}.{table.name}")  # noqa: S608
+                complete = self._complete(last) if last is not None else None
             log.warning(
                 "columns added to a table of an older version",
                 table=table.name,
                 columns=", ".join(column_definition(column) for column in columns),
-                rows_before=what_to_do_with_rows(table, first, last),
+                rows_before=what_to_do_with_rows(table, first, last, complete),
             )
+
+    def _complete(self, day: date) -> int | None:
+        """Event time up to which raw data is complete in all groups that have come to ``day``, as a back-fill asks.
+
+        Groups that ended before it are none of the configuration any more: they would hold the others' days back.
+        """
+        [(complete,)] = self.query(
+            f"SELECT min(epoch_us(progress)) FROM {CATALOG}.{PROGRESS.name} "  # noqa: S608
+            "WHERE starts_with(asset, ?) AND progress > make_timestamptz(?)",
+            [f"{RAW_STAGE}/", start_of_date(day)],
+        )
+        return None if complete is None else int(complete)
 
     @contextmanager
     def _together(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from typing import Final
 
 from resources.duck_lake_sql import declared_columns, literal
 from resources.lake import LakeError
+from signal_assets.event_time import date_of
 from signal_assets.table import Column, ColumnType, Table
 
 Stored = Mapping[str, str]
@@ -24,6 +25,7 @@ RECOMPUTED: Final = ("window", "fold", "resolved")
 """Kinds of tables whose rows ``signals backfill`` replaces; the others are insert-only."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
+_DAY: Final = timedelta(days=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WAY_OUT: Final = (
     "; only added columns are taken over: go on with the version that made this home, or begin a new one (--home)"
@@ -80,19 +82,24 @@ def column_definition(column: Column) -> str:
     return f"{column.name} {column.type.duckdb} DEFAULT {literal(text)}"
 
 
-def what_to_do_with_rows(table: Table, first: date | None, last: date | None) -> str:
+def what_to_do_with_rows(table: Table, first: date | None, last: date | None, complete: int | None) -> str:
     """What holds of rows from before the columns were added, and the command that computes them again.
 
     Parameters
     ----------
     first, last : date or None
         Days of which the table has rows; None if it has none, or no days.
+    complete : int or None
+        Event time up to which raw data is complete, µs UTC; None if nothing is. A back-fill takes days over by then.
     """
-    if first is None:
+    if first is None or last is None:
         return "whatever rows there are hold the default"
     if table.kind not in RECOMPUTED:
         return f"days {first} to {last} hold the default for good: this table's rows are never replaced"
+    if complete is None or (over := min(last, date_of(complete + 1) - _DAY)) < first:
+        return f"days {first} to {last} hold the default; none is over yet, and their day runs compute them again"
     return (
         f"days {first} to {last} hold the default until they are computed again: "
-        f"signals backfill --from {first} --to {last} --assets {table.stage}/{table.short_name}"
+        f"signals backfill --from {first} --to {over} --assets {table.stage}/{table.short_name}"
+        + ("; what is behind it is not over yet, and its day run computes it again" if over < last else "")
     )

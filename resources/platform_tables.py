@@ -8,6 +8,9 @@ from typing import Final
 
 from signal_assets.table import Column, ColumnType, Table
 
+RAW_STAGE: Final = "market"
+"""What its assets have reached is complete: all others follow from them."""
+
 PROGRESS: Final = Table(
     name="platform.progress",
     description="Event time up to which an asset's rows are computed, per group of instruments.",

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from dagster import AssetKey, TimeWindowPartitionMapping
 
-from jobs.asset_jobs import RAW_STAGE
+from resources.platform_tables import RAW_STAGE
 
 RUNS_PER_TIER: Final = 32
 """A longer back-fill has longer stretches rather than more runs."""

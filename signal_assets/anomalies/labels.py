@@ -5,25 +5,29 @@ Belongs here: what a label is about, from when it counts. Does not belong here: 
 mind gives another label.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pandas as pd
 
-from resources.lake import Lake, LakeError
+from resources.lake import Lake, LakeError, LakeTransaction
 from resources.redis_keys import SYSTEM_METRICS, market_features
 from signal_assets.anomalies.feedback import VERDICTS
 from signal_assets.anomalies.system_series import SYSTEM_GROUP
 from signal_assets.anomalies.tables import ANOMALIES, LABELS
 from signal_assets.derivation import asset_name
-from signal_assets.event_time import DAY, HOUR, ceil_to, date_of, iso
+from signal_assets.event_time import DAY, HOUR, date_of, iso
 from signal_assets.instrument import Instrument
 from signal_assets.market.stream_intake import MarketStreams
 
 LABEL: Final = "label"
 LEAD: Final = HOUR
-"""A label is committed so long before it comes into force: whoever begins that day has it."""
+"""A label is committed so long before it comes into force: whoever begins that day has it.
+
+By our clock, or for a day that is named by the market's: what is under way – a run, rows that the live lane has stepped
+and not yet sent – does not reach so far beyond what can be seen of it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def give_label(
     *,
     now: int,
     valid_from: int | None = None,
-    reached: Mapping[str, int] | None = None,
+    reached: Callable[[], Mapping[str, int]] | None = None,
     given_by: str = "",
     note: str = "",
 ) -> Labelled:
@@ -80,29 +84,33 @@ def give_label(
     now : int
         Our clock, µs UTC.
     valid_from : int, optional
-        A midnight that no anomalies have been computed behind, for markets whose days are not ours (a replay); else the
-        next one.
-    reached : mapping of str to int, optional
-        By group, up to where its streams go (µs UTC): so far the live lane may have computed, ahead of all runs.
+        A midnight, for markets whose days are not ours (a replay); else the next one that is :data:`LEAD` away.
+    reached : callable, optional
+        By group, up to where its streams go (µs UTC): so far the live lane may have computed, ahead of all runs. Asked
+        under the lake's write lock, for which a label may have waited.
 
     Raises
     ------
     LakeError
-        If there is nothing of that id, no such verdict, or the midnight has passed.
+        If there is nothing of that id, no such verdict, or anomalies may have been computed up to the midnight, or to
+        less than :data:`LEAD` before it.
     """
     if verdict not in VERDICTS:
         raise LakeError(f"a label is {' or '.join(VERDICTS)}, not {verdict!r}")
     begins = next_midnight(now) if valid_from is None else valid_from
+    if begins % DAY:
+        raise LakeError(f"a label comes into force at a midnight, not at {iso(begins)}")
     found = _subjects(lake, about)
     instruments = set(found["instrument"])
-    for group, members in groups.items():
-        if instruments & {instrument.key for instrument in members}:
-            _require_ahead(lake, group, begins, (reached or {}).get(group, 0))
+    concerned = [name for name, members in groups.items() if instruments & {member.key for member in members}]
     rows = [
         (row.instrument, row.series, row.subject, verdict, begins, now, given_by, note)
         for row in found.itertuples(index=False)
     ]
     with lake.transaction(asset=asset_name(LABELS), run_id=LABEL) as unit:
+        live = reached() if reached is not None else {}
+        for group in concerned:
+            _require_ahead(unit, group, begins, live.get(group, 0))
         unit.append(LABELS, LABELS.conform(pd.DataFrame(rows, columns=list(LABELS.value_columns))))
     return Labelled(tuple(found["series"]), tuple(found["subject"]), verdict, begins)
 
@@ -128,19 +136,17 @@ def streams_reach(streams: MarketStreams, groups: Mapping[str, Sequence[Instrume
     return reached
 
 
-def _require_ahead(lake: Lake, group: str, begins: int, live: int) -> None:
-    """Nothing may have been judged behind the midnight: the live lane takes a day's labels with its first point.
+def _require_ahead(unit: LakeTransaction, group: str, begins: int, live: int) -> None:
+    """Nothing may be judged behind the midnight: the live lane takes a day's labels with its first point, as do runs.
 
     A label that runs find and the live lane did not would make their rows of that day differ.
     """
-    if begins % DAY:
-        raise LakeError(f"a label comes into force at a midnight, not at {iso(begins)}")
-    progress = lake.progress(asset_name(ANOMALIES), group)
+    progress = unit.progress(asset_name(ANOMALIES), group)
     newest = max(live, progress.progress if progress is not None else 0)
-    if newest > begins:
+    if begins < (earliest := next_midnight(newest)):
         raise LakeError(
-            f"anomalies of {group} are computed up to {iso(newest)}: a label can be in force from "
-            f"{date_of(ceil_to(newest, DAY) + 1)} on at the earliest, not from {date_of(begins + 1)} on"
+            f"anomalies of {group} may be computed up to {iso(newest)}, and a label is given an hour ahead: "
+            f"it can be in force from {date_of(earliest + 1)} on at the earliest, not from {date_of(begins + 1)} on"
         )
 
 

@@ -1,4 +1,5 @@
 import math
+import random
 
 import pytest
 
@@ -118,3 +119,132 @@ def test_goes_on_to_the_bit_from_its_state_as_text(cut):
     found |= walked([row for row in rows if row.time > cut * SECOND], after)
     assert repr(found) == repr(expected)
     assert after.state() == whole.state()
+
+
+def test_a_restored_one_forgets_what_it_was():
+    rows = [features_row(second, bid=60_000 + second % 7, trades=second % 3) for second in range(1, 200)]
+    used, fresh = IntervalMeasures(PARAMETERS), IntervalMeasures(PARAMETERS)
+    walked(rows, used)
+    used.restore(fresh.state())
+    assert used.state() == fresh.state()
+    assert repr(walked(rows, used)) == repr(walked(rows, fresh))
+
+
+def market(seed, step):
+    """Rows every ``step`` seconds of a market that jumps, rests, comes back and has gaps and empty sides."""
+    chance = random.Random(seed)
+    rows, bid, quantities = [], 60_000, (1.0, 1.0)
+    for second in range(step, 1_800 * step, step):
+        if chance.random() < 0.4:
+            bid += chance.choice((-40, -1, -1, 1, 1, 40)) if chance.random() < 0.5 else 60_000 - bid
+        if chance.random() < 0.6:
+            quantities = chance.choice((0.0, 1.0, 2.0, 3.0, 90.0)), chance.choice((0.0, 1.0, 2.0, 3.0, 90.0))
+        trades = chance.choice((0, 1, 1, 2, 30))
+        if chance.random() > 0.002:
+            rows.append(
+                features_row(second, bid=bid, spread=chance.choice((1, 5)), quantities=quantities, trades=trades)
+            )
+    return rows
+
+
+def pressures(run):
+    """Of each row of a run without gaps: ln(bid / ask quantity) within 3 if it is newly quoted, else None."""
+    found, heavier = [], []
+    for number, row in enumerate(run["rows"]):
+        bids = row.bid_quantity > row.ask_quantity
+        quote = (bids, row.best_bid, row.bid_quantity) if bids else (bids, row.best_ask, row.ask_quantity)
+        before = run["rows"][number - 1] if number else None
+        if before is None:
+            new = True
+        elif bids:
+            new = row.best_bid != before.best_bid or row.bid_quantity > before.bid_quantity
+        else:
+            new = row.best_ask != before.best_ask or row.ask_quantity > before.ask_quantity
+        new = new and quote not in heavier[-run["quotes"] :] and row.bid_quantity > 0 and row.ask_quantity > 0
+        pressure = math.log(row.bid_quantity / row.ask_quantity) if new else 0.0
+        found.append(max(-3.0, min(pressure, 3.0)) if pressure else None)
+        heavier.append(quote)
+    return found
+
+
+def one_sided_of(window):
+    said = [pressure for pressure in window if pressure is not None]
+    return abs(sum(said)) / (len(said) + 5)
+
+
+def wick_of(window):
+    mids = [(row.best_bid + row.best_ask) / 2 for row in window]
+    up, down = max(mids) - max(mids[0], mids[-1]), min(mids[0], mids[-1]) - min(mids)
+    return 10_000 * max(up, down) / mids[-1]
+
+
+def by_definition(rows, step, interval):
+    """Every value as the table of the module says it, each window looked at anew; by second."""
+    runs = []
+    for row in rows:
+        if not runs or row.time - runs[-1]["rows"][-1].time != step * SECOND:
+            runs.append({"rows": [], "quotes": 50 // step})
+        runs[-1]["rows"].append(row)
+    lengths = {"wick": 60 // step + 1, "trade_burst": 40 // step, "one_sided": 50 // step}
+    found, usual, counted = {}, 0.0, 0
+    for run in runs:
+        fresh = pressures(run)
+        number_at = {row.time // SECOND: number for number, row in enumerate(run["rows"])}
+        for point in range(interval, rows[-1].time // SECOND + 1, interval):
+            ends = [
+                number_at[second] for second in range(point - interval + step, point + 1, step) if second in number_at
+            ]
+            if len(ends) < interval // step:
+                continue
+            own = [run["rows"][number] for number in ends]
+            spreads, mids = (
+                [row.best_ask - row.best_bid for row in own],
+                [(row.best_ask + row.best_bid) / 2 for row in own],
+            )
+            values = {"mean_spread": 10_000 * sum(spreads) / sum(mids)}
+            windows = {
+                name: [range(number - length + 1, number + 1) for number in ends] for name, length in lengths.items()
+            }
+            whole = {name for name, held in windows.items() if held[0].start >= 0}
+            if "wick" in whole:
+                values["wick"] = max(wick_of(run["rows"][held.start : held.stop]) for held in windows["wick"])
+            if "one_sided" in whole:
+                values["one_sided"] = max(one_sided_of(fresh[held.start : held.stop]) for held in windows["one_sided"])
+            if "trade_burst" in whole and counted * interval >= 600:
+                most = max(sum(run["rows"][number].trade_count for number in held) for held in windows["trade_burst"])
+                values["trade_burst"] = most / (usual + 5)
+            counted += 1
+            weight = max(1 - 0.5 ** (interval / 600), 1 / counted)
+            usual = (1 - weight) * usual + weight * sum(row.trade_count for row in own) * 40 / interval
+            found[point] = values
+    return found
+
+
+@pytest.mark.parametrize(("step", "interval"), [(1, 60), (1, 10), (2, 20), (2, 60), (1, 90)])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_value_is_what_its_definition_says(seed, step, interval):
+    rows = market(seed, step)
+    parameters = AnomalyParameters(features_grid=step * SECOND, metrics_interval=interval * SECOND)
+    expected = by_definition(rows, step, interval)
+    seen = set()
+    for second, values in walked(rows, parameters=parameters).items():
+        known = {name: value for name, value in values.items() if not math.isnan(value)}
+        # Pressures are summed in millionths.
+        assert known == pytest.approx(expected.get(second, {}), rel=1e-9, abs=1e-6)
+        seen |= {(name, len(known)) for name in known}
+    assert {name for name, _ in seen} == set(INTERVAL_FEATURES)
+    assert ("mean_spread", 4) in seen
+
+
+@pytest.mark.parametrize("every", [1, 29])
+def test_a_restart_at_any_row_changes_nothing(every):
+    rows = market(3, 1)
+    whole, restarted, found = IntervalMeasures(PARAMETERS), IntervalMeasures(PARAMETERS), {}
+    expected = walked(rows, whole)
+    for first in range(0, len(rows), every):
+        text = encode_state(restarted.state())
+        restarted = IntervalMeasures(PARAMETERS)
+        restarted.restore(decode_state(text))
+        found |= walked(rows[first : first + every], restarted)
+    assert repr(found) == repr(expected)
+    assert restarted.state() == whole.state()

@@ -1,5 +1,6 @@
 """Labels: what they are about, from when they count, what they change, and that live and day runs see the same."""
 
+from contextlib import contextmanager
 from datetime import date
 from functools import partial
 from types import SimpleNamespace
@@ -77,32 +78,65 @@ def test_a_label_is_kept_an_hour_before_it_counts():
     assert next_midnight(MIDNIGHT + 23 * HOUR + 1) == MIDNIGHT + 2 * DAY
 
 
-def test_a_replayed_day_that_has_not_begun_may_be_named(lake):
+def computed_up_to(lake, time, before=None):
     with lake.transaction(asset=asset_name(ANOMALIES), run_id="test") as unit:
-        unit.advance(asset_name(ANOMALIES), "crypto", None, Progress(MIDNIGHT, MIDNIGHT + DAY))
-    later = NOW + 500 * DAY
-    made = give_label(lake, GROUPS, "one", "true_alarm", now=later, valid_from=MIDNIGHT + DAY)
+        unit.advance(asset_name(ANOMALIES), "crypto", before, Progress(MIDNIGHT, time))
+
+
+LATER = NOW + 500 * DAY  # our clock during a replay
+
+
+def test_a_replayed_day_may_be_named_an_hour_before_it_begins(lake):
+    give = partial(give_label, lake, GROUPS, "one", "true_alarm", now=LATER)
+    computed_up_to(lake, MIDNIGHT + 23 * HOUR)
+    made = give(valid_from=MIDNIGHT + DAY)
     assert made.valid_from == MIDNIGHT + DAY
     with pytest.raises(LakeError, match="computed up to"):
-        give_label(lake, GROUPS, "one", "true_alarm", now=later, valid_from=MIDNIGHT)
+        give(valid_from=MIDNIGHT)
     with pytest.raises(LakeError, match="at a midnight"):
-        give_label(lake, GROUPS, "one", "true_alarm", now=later, valid_from=MIDNIGHT + DAY + 1)
+        give(valid_from=MIDNIGHT + DAY + 1)
+    # A run that has begun with the day may have read its labels, though progress stands at its beginning until it ends.
+    for time, before in ((1, 0), (HOUR, 1)):
+        computed_up_to(lake, MIDNIGHT + 23 * HOUR + time, Progress(MIDNIGHT, MIDNIGHT + 23 * HOUR + before))
+        with pytest.raises(LakeError, match="computed up to"):
+            give(valid_from=MIDNIGHT + DAY)
+    assert give(valid_from=MIDNIGHT + 2 * DAY).valid_from == MIDNIGHT + 2 * DAY
 
 
-def test_a_day_that_the_live_lane_has_begun_is_refused_whatever_our_clock_says(lake):
-    with lake.transaction(asset=asset_name(ANOMALIES), run_id="test") as unit:
-        unit.advance(asset_name(ANOMALIES), "crypto", None, Progress(MIDNIGHT, MIDNIGHT + HOUR))
+def test_a_day_that_the_live_lane_has_all_but_begun_is_refused_whatever_our_clock_says(lake):
+    computed_up_to(lake, MIDNIGHT + HOUR)
     streams = FakeStreams()
-    streams.tails[market_features(ETH.key)] = MIDNIGHT + DAY  # the midnight itself is the last point of the day before
-    later = NOW + 500 * DAY  # a replay
-    give = partial(give_label, lake, GROUPS, "one", "true_alarm", now=later, valid_from=MIDNIGHT + DAY)
-    assert give(reached=streams_reach(streams, GROUPS)).valid_from == MIDNIGHT + DAY
-    streams.tails[market_features(BTC.key)] = MIDNIGHT + DAY + 1
+    reached = partial(streams_reach, streams, GROUPS)
+    give = partial(give_label, lake, GROUPS, "one", "true_alarm", now=LATER, valid_from=MIDNIGHT + DAY, reached=reached)
+    streams.tails[market_features(ETH.key)] = MIDNIGHT + 23 * HOUR
+    assert give().valid_from == MIDNIGHT + DAY
+    streams.tails[market_features(BTC.key)] = MIDNIGHT + 23 * HOUR + 1
     with pytest.raises(LakeError) as refused:
-        give(reached=streams_reach(streams, GROUPS))
+        give()
     named, next_day = date_of(MIDNIGHT + DAY + 1), date_of(MIDNIGHT + 2 * DAY + 1)
     assert f"from {next_day} on at the earliest, not from {named} on" in str(refused.value)
     assert streams_reach(streams, {SYSTEM_GROUP: (SYSTEM,)}) == {SYSTEM_GROUP: 0}
+
+
+@pytest.mark.parametrize("lane", ["live", "runs"])
+def test_a_day_that_is_begun_while_the_label_waits_for_the_lock_is_refused(lake, monkeypatch, lane):
+    streams, transaction = FakeStreams(), lake.transaction
+
+    @contextmanager
+    def behind_another(**words):
+        if lane == "live":
+            streams.tails[market_features(BTC.key)] = MIDNIGHT + DAY + 1
+        else:
+            with transaction(asset=asset_name(ANOMALIES), run_id="other") as unit:
+                unit.advance(asset_name(ANOMALIES), "crypto", None, Progress(MIDNIGHT, MIDNIGHT + DAY + 1))
+        with transaction(**words) as unit:
+            yield unit
+
+    monkeypatch.setattr(lake, "transaction", behind_another)
+    reached = partial(streams_reach, streams, GROUPS)
+    with pytest.raises(LakeError, match="computed up to"):
+        give_label(lake, GROUPS, "one", "true_alarm", now=LATER, valid_from=MIDNIGHT + DAY, reached=reached)
+    assert lake.read(LABELS).empty
 
 
 @pytest.mark.parametrize(

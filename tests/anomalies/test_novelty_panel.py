@@ -59,8 +59,28 @@ def test_a_detector_of_a_panel_may_still_be_asked_alone() -> None:
     np.testing.assert_array_equal(together[0].evidence, alone.evidence)
 
 
+def test_detectors_that_come_with_a_past_go_on_from_it() -> None:
+    values = series()
+    together, alone = [small() for _ in range(SERIES)], [small() for _ in range(SERIES)]
+    times = np.arange(200) * MINUTE
+    for number in range(SERIES):
+        together[number].score(times, values[:200, number])
+        alone[number].score(times, values[:200, number])
+    panel = NoveltyPanel(together)
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one.evidence, other.evidence)
+    assert any(detector.evidence.any() for detector in alone)
+    for point, row in enumerate(values[200:260], start=200):
+        expected = [detector.update(point * MINUTE, value) for detector, value in zip(alone, row.tolist(), strict=True)]
+        np.testing.assert_array_equal(np.array(panel.update(point * MINUTE, row)), np.array(expected))
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="different settings"):
         NoveltyPanel([small(), small(threshold=2.0)])
     with pytest.raises(ValueError, match=r"values \(2,\) must be one of each of 1 series"):
         NoveltyPanel([small()]).update(0, [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"values \(1,\) must be one of each of 2 series"):
+        NoveltyPanel([small(), small()]).update(0, [1.0])
+    with pytest.raises(ValueError, match=r"values \(1, 2\) must be"):
+        NoveltyPanel([small(), small()]).update(0, [[1.0, 2.0]])

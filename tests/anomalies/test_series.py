@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from resources import anomaly_settings
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.series import FEATURES_COLUMNS, MARKET_FEATURES, POINT_FEATURES, MarketSeries
 from signal_assets.event_time import SECOND
@@ -111,3 +112,7 @@ def test_sums_survive_as_text_and_huge_ones_do_not_overflow():
 
 def test_what_is_read_is_in_the_features():
     assert set(FEATURES_COLUMNS) <= set(FEATURES.value_columns)
+
+
+def test_the_settings_know_the_series_by_name():
+    assert anomaly_settings.MARKET_FEATURES == MARKET_FEATURES

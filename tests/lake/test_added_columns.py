@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pandas as pd
 import pytest
@@ -16,8 +16,9 @@ from resources.duck_lake_columns import added_columns, column_definition, what_t
 from resources.duck_lake_sql import declared_columns
 from resources.lake import LakeError, Progress
 from resources.lake_maintenance import Keep, maintain
-from resources.platform_tables import PROGRESS
+from resources.platform_tables import PROGRESS, RAW_STAGE
 from signal_assets.event_time import DAY
+from signal_assets.market.tables import TABLES as RAW_TABLES
 from signal_assets.table import Column, ColumnType, SchemaError, Table
 from signal_assets.window import Window
 
@@ -63,6 +64,12 @@ def write(lake: DuckLake, table: Table, frame: pd.DataFrame) -> None:
         unit.append(table, frame)
 
 
+def raw_data_reaches(lake: DuckLake, **ends: int) -> None:
+    with lake.transaction(asset="market/trades", run_id="a") as unit:
+        for group, end in ends.items():
+            unit.advance("market/trades", group, None, Progress(MIDNIGHT, end))
+
+
 @pytest.fixture
 def lakes(addresses: Addresses) -> Iterator[list[DuckLake]]:
     """Three processes' lakes: one of the older version, two of the newer."""
@@ -78,12 +85,14 @@ def test_added_columns_hold_their_default_in_every_row_there_is(lakes: list[Duck
     old.ensure([OLD])
     write(old, OLD, old_rows(2_500, 0))  # more than stays in the catalog: a Parquet file
     write(old, OLD, old_rows(2, 1))  # stays in the catalog
+    raw_data_reaches(old, crypto=MIDNIGHT + DAY + 5, forex=MIDNIGHT + 2 * DAY, gone=MIDNIGHT + 7)
     with capture_logs() as said:
         new.ensure([NEW])
         new.ensure([NEW])
     lines = [line for line in said if line["event"].startswith("columns added")]
     assert [line["table"] for line in lines] == ["sums.sums"]
-    assert "signals backfill --from 2024-08-08 --to 2024-08-09 --assets sums/sums" in lines[0]["rows_before"]
+    # The second day is under way in one group; another has been gone since the first.
+    assert "signals backfill --from 2024-08-08 --to 2024-08-08 --assets sums/sums;" in lines[0]["rows_before"]
 
     def rows_before() -> pd.DataFrame:
         return new.read(NEW, end=MIDNIGHT + DAY + 2)
@@ -212,8 +221,54 @@ def test_a_default_is_a_value_of_the_column_in_memory(kind: ColumnType, default:
 
 
 def test_rows_that_nothing_replaces_hold_the_default_for_good() -> None:
-    day = pd.Timestamp("2024-08-08").date()
-    assert "for good" in what_to_do_with_rows(replace(OLD, kind="raw"), day, day)
-    assert "for good" in what_to_do_with_rows(replace(OLD, kind="as-of"), day, day)
-    assert "backfill" in what_to_do_with_rows(OLD, day, day)
-    assert "backfill" not in what_to_do_with_rows(OLD, None, None)
+    day = date(2024, 8, 8)
+    assert "for good" in what_to_do_with_rows(replace(OLD, kind="raw"), day, day, MIDNIGHT + DAY)
+    assert "for good" in what_to_do_with_rows(replace(OLD, kind="as-of"), day, day, MIDNIGHT + DAY)
+    assert "backfill" in what_to_do_with_rows(OLD, day, day, MIDNIGHT + DAY)
+    assert "backfill" not in what_to_do_with_rows(OLD, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("complete", "to"),
+    [
+        (None, None),
+        (MIDNIGHT, None),
+        (MIDNIGHT + DAY - 1, None),
+        (MIDNIGHT + DAY, "2024-08-08"),  # midnight sharp closes the day
+        (MIDNIGHT + 2 * DAY - 1, "2024-08-08"),
+        (MIDNIGHT + 2 * DAY, "2024-08-09"),
+        (MIDNIGHT + 9 * DAY, "2024-08-09"),
+    ],
+)
+def test_the_command_names_days_that_are_over(complete: int | None, to: str | None) -> None:
+    said = what_to_do_with_rows(OLD, date(2024, 8, 8), date(2024, 8, 9), complete)
+    assert said.startswith("days 2024-08-08 to 2024-08-09 hold the default")
+    command = f"signals backfill --from 2024-08-08 --to {to} --assets sums/sums"
+    assert ("signals backfill" in said, "none is over yet" in said) == (to is not None, to is None)
+    assert command in said or to is None
+    assert ("not over yet, and its day run" in said) == (to == "2024-08-08")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("complete", "words"),
+    [
+        (MIDNIGHT + 5, "none is over yet, and their day runs compute them again"),
+        (MIDNIGHT + DAY, "signals backfill --from 2024-08-08 --to 2024-08-08 --assets sums/sums"),
+    ],
+)
+def test_a_day_is_over_when_raw_data_says_so(lakes: list[DuckLake], complete: int, words: str) -> None:
+    old, new, _ = lakes
+    old.ensure([OLD])
+    write(old, OLD, old_rows(2, 0))
+    raw_data_reaches(old, crypto=complete)
+    with old.transaction(asset="sums/sums", run_id="a") as unit:
+        unit.advance("sums/sums", "crypto", None, Progress(MIDNIGHT, MIDNIGHT + 3))
+    with capture_logs() as said:
+        new.ensure([NEW])
+    [line] = [line for line in said if line["event"].startswith("columns added")]
+    assert line["rows_before"].endswith(words)
+
+
+def test_raw_tables_are_those_whose_progress_is_asked_for() -> None:
+    assert {table.stage for table in RAW_TABLES} == {RAW_STAGE}

@@ -155,6 +155,14 @@ def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, val
         (INSTRUMENT + "grid_milliseconds: 7000\n", r"grid_milliseconds must divide a day"),
         (INSTRUMENT + "live: {low_watermark: 9000}\n", r"live: low_watermark must be below high_watermark"),
         (INSTRUMENT + "up: {port: 99999}\n", r"up\.port: .*65535"),
+        (
+            INSTRUMENT + "anomalies: {excess: {wik: {times: 2}}}\n",
+            r"signals\.yaml: anomalies\.excess\.wik: 'wik' is no market feature: there are return, .*, wick, ",
+        ),
+        (
+            INSTRUMENT + "anomalies: {silent: [volume, spred]}\n",
+            r"signals\.yaml: anomalies\.silent\[1\]: 'spred' is no market feature: there are return, volume, spread, ",
+        ),
         (INSTRUMENT + "venue: {rest_url: ftp://x}\n", r"venue\.rest_url: .*pattern"),
         (INSTRUMENT + "up: {port: 1}\nup: {port: 2}\n", r"signals\.yaml: line \d+: the key up stands twice"),
         (INSTRUMENT + "up: {port: 1\n", r"signals\.yaml: line \d+: "),

@@ -72,7 +72,7 @@ def test_detectors_that_come_with_a_past_go_on_from_it() -> None:
     assert any(detector.evidence.any() for detector in alone)
     for point, row in enumerate(values[200:260], start=200):
         expected = [detector.update(point * MINUTE, value) for detector, value in zip(alone, row.tolist(), strict=True)]
-        np.testing.assert_array_equal(np.array(panel.update(point * MINUTE, row)), np.array(expected))
+        np.testing.assert_array_equal(np.array(panel.update(point * MINUTE, row)).T, np.array(expected))
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -99,6 +99,8 @@ def damaged(**columns: object) -> bytes:
         damaged(is_buyer_maker=["no"]),
         damaged(instrument=[None]),
         damaged(price=[[1]]),
+        damaged(instrument=[["A.B"]]),
+        damaged(is_buyer_maker=[[True]]),
         damaged(other=[1]),
     ],
 )

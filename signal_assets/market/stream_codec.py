@@ -85,7 +85,7 @@ def _values(column: Column, values: list[Any]) -> Any:
         return _integers(column.name, values)
     kinds = {"str": "U", "bool": "b", "float64": "fi"}[column.type.dtype]
     array = np.array([np.nan if value is None else value for value in values] if "f" in kinds else values)
-    if array.dtype.kind not in kinds:
+    if array.ndim != 1 or array.dtype.kind not in kinds:
         raise ValueError(f"{column.name}: {array.dtype} where {column.type.dtype} belongs")
     return pd.array(values, dtype="str") if kinds == "U" else array.astype(column.type.dtype)
 

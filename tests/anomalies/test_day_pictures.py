@@ -7,8 +7,11 @@ import pytest
 from resources.anomaly_settings import ExcessLimit
 from resources.settings import load_settings
 from signal_assets.anomalies import day_pictures
+from signal_assets.anomalies.anomaly_plot import expected_band
 from signal_assets.anomalies.day_pictures import anomaly_pictures, most_eventful
+from signal_assets.anomalies.detector import Scores
 from signal_assets.anomalies.folds import anomaly_parameters, novelty
+from signal_assets.anomalies.plug_ins import PlugIn
 from signal_assets.anomalies.statistical_ensemble import StatisticalEnsemble
 from signal_assets.anomalies.tables import ANOMALIES, DRIFTS, INCIDENT_GROUPS, INCIDENTS, METRICS
 from signal_assets.event_time import DAY, SECOND
@@ -37,8 +40,8 @@ def rows_of(instrument, series, *seconds):
 def lake():
     noise = np.random.default_rng(3).normal(size=len(POINTS))
     metrics = [
-        {"instrument": key, "series": f"market.{key}.{series}", "time": time, "value": value}
-        for key, series in ((BTC, "return"), (BTC, "spread"), (ETH, "return"))
+        {"instrument": key, "series": f"market.{key}.{series}", "time": time, "value": value + level}
+        for key, series, level in ((BTC, "return", 0), (BTC, "spread", 0), (ETH, "return", 0), (ETH, "spread", 100))
         for time, value in zip(POINTS.tolist(), noise.tolist(), strict=True)
     ]
     incident = {"opened": MIDNIGHT - 60 * SECOND, "closed": MIDNIGHT + 300 * SECOND}
@@ -61,6 +64,28 @@ def lake():
             DRIFTS: frame_of(DRIFTS, drifts),
         }
     )
+
+
+def values_of(lake, series):
+    rows = lake.read(METRICS, instruments=[ETH])
+    return rows[rows["series"] == f"market.{ETH}.{series}"]
+
+
+def changed_to(settings, **changes):
+    return settings.model_copy(update={"anomalies": settings.anomalies.model_copy(update=changes)})
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What the newest picture was drawn of."""
+    kept = {}
+
+    def keep(metrics, band, anomalies, incidents, title, **others):
+        kept.update(metrics=metrics, band=band, anomalies=anomalies, incidents=incidents, **others)
+        return b""
+
+    monkeypatch.setattr(day_pictures, "anomaly_picture", keep)
+    return kept
 
 
 def named(*names):
@@ -87,15 +112,7 @@ def test_a_day_on_which_nothing_happened_has_no_picture(lake, settings):
     assert anomaly_pictures(lake, settings, date(2024, 10, 6), 2) == []
 
 
-def test_only_the_day_is_drawn_in_a_band_that_was_warm_before_it(lake, settings, monkeypatch):
-    drawn = {}
-
-    def keep(metrics, band, anomalies, incidents, title, *, groups, drifts, band_of):
-        drawn.update(metrics=metrics, band=band, anomalies=anomalies, incidents=incidents)
-        drawn.update(groups=groups, drifts=drifts)
-        return b""
-
-    monkeypatch.setattr(day_pictures, "anomaly_picture", keep)
+def test_only_the_day_is_drawn_in_a_band_that_was_warm_before_it(lake, settings, drawn):
     anomaly_pictures(lake, settings, DAY_DRAWN, 1)
     assert drawn["metrics"]["time"].tolist() == POINTS[POINTS > MIDNIGHT].tolist()
     assert drawn["band"]["time"].tolist() == drawn["metrics"]["time"].tolist()
@@ -115,39 +132,76 @@ def test_only_the_day_is_drawn_in_a_band_that_was_warm_before_it(lake, settings,
         (("novelty",), 700, "ensemble"),  # more than there are points: novelty knows no band yet
     ],
 )
-def test_the_band_is_that_of_the_detector_people_are_told_by(lake, settings, monkeypatch, alerting, minimum, whose):
-    drawn = {}
-
-    def keep(metrics, band, *_, band_of, **__):
-        drawn.update(band=band, band_of=band_of)
-        return b""
-
-    monkeypatch.setattr(day_pictures, "anomaly_picture", keep)
-    changes = {"alerting": alerting, "novelty_minimum_points": minimum}
-    changed = settings.model_copy(update={"anomalies": settings.anomalies.model_copy(update=changes)})
+def test_the_band_is_that_of_the_detector_people_are_told_by(lake, settings, drawn, alerting, minimum, whose):
+    changed = changed_to(settings, alerting=alerting, novelty_minimum_points=minimum)
     anomaly_pictures(lake, changed, DAY_DRAWN, 1)
     assert drawn["band_of"] == whose
     parameters = anomaly_parameters(changed.anomalies, changed.grid_milliseconds)
     detector = StatisticalEnsemble(parameters) if whose == "ensemble" else novelty(parameters)
-    values = lake.read(METRICS, instruments=[ETH])
+    values = values_of(lake, "return")
     said = [detector.update(row.time, row.value) for row in values.itertuples() if row.time <= POINTS[-1]]
     assert drawn["band"]["expected_high"].iloc[-1] == said[-1].expected_high
 
 
-def test_where_the_excess_detector_tells_people_the_band_is_its(lake, settings, monkeypatch):
-    drawn = {}
+RETURN_WATCHED = {"return": ExcessLimit(quantile=0.9, times=2.0)}
 
-    def keep(metrics, band, *_, band_of, **__):
-        drawn.update(band=band, band_of=band_of)
-        return b""
 
-    monkeypatch.setattr(day_pictures, "anomaly_picture", keep)
-    limits = {"excess": {"return": ExcessLimit(quantile=0.9, times=2.0)}}
-    changed = settings.model_copy(update={"anomalies": settings.anomalies.model_copy(update=limits)})
-    anomaly_pictures(lake, changed, DAY_DRAWN, 1)
+def test_where_the_excess_detector_tells_people_the_band_is_its(lake, settings, drawn):
+    anomaly_pictures(lake, changed_to(settings, excess=RETURN_WATCHED, excess_window=200), DAY_DRAWN, 1)
     assert drawn["band_of"] == "excess"
-    # Of n magnitudes before, the one with n - 1 - ⌊0.9 (n - 1)⌋ above it, times 2 (1 + 0.25 log10 6): six a minute.
-    before = np.sort(lake.read(METRICS, instruments=[ETH])["value"].abs().to_numpy()[:-1])
-    high = before[int(0.9 * (len(before) - 1))] * 2.0 * (1 + 0.25 * np.log10(6))
-    assert drawn["band"]["expected_high"].iloc[-1] == pytest.approx(high)
-    assert drawn["band"]["expected_low"].iloc[-1] == pytest.approx(-high)
+    # Of the 200 magnitudes before, that of rank ⌊0.9 · 199⌋ from below, times 2 (1 + 0.25 log10 6): six a minute.
+    before = np.sort(values_of(lake, "return")["value"].abs().to_numpy()[-201:-1])
+    high = pytest.approx(before[179] * 2.0 * (1 + 0.25 * np.log10(6)))
+    assert drawn["band"]["expected_high"].iloc[-1] == high == -drawn["band"]["expected_low"].iloc[-1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"excess": RETURN_WATCHED, "alerting": ("novelty",)},
+        {"excess": {"spread": ExcessLimit(quantile=0.9, times=2.0)}, "alerting": ("excess", "novelty")},
+    ],
+)
+def test_where_it_tells_nobody_the_band_is_another_ones(lake, settings, drawn, changes):
+    anomaly_pictures(lake, changed_to(settings, **changes), DAY_DRAWN, 1)
+    assert drawn["band_of"] == "novelty"
+
+
+@pytest.mark.parametrize("longest", ["window", "novelty_window", "excess_window"])
+def test_a_band_is_warmed_up_over_two_of_the_longest_window(lake, settings, monkeypatch, longest):
+    handed_in = []
+
+    def keep(metrics, detector):
+        handed_in.append(metrics)
+        return expected_band(metrics, detector)
+
+    monkeypatch.setattr(day_pictures, "expected_band", keep)
+    windows = {"window": 60, "novelty_window": 60, "excess_window": 60, "novelty_minimum_points": 60} | {longest: 100}
+    anomaly_pictures(lake, changed_to(settings, **windows), DAY_DRAWN, 1)
+    assert {rows["time"].iloc[0] for rows in handed_in} == {MIDNIGHT - 2 * 100 * 10 * SECOND + 10 * SECOND}
+
+
+class Banded:
+    """A detector of another package; of its methods a picture needs but one."""
+
+    def __init__(self, high):
+        self._high = high
+
+    def score(self, times, values):
+        if self._high is None:
+            raise RuntimeError("no band today")
+        level = np.full(len(times), self._high)
+        return Scores(level, -level, level, np.zeros(len(times), np.int64))
+
+
+@pytest.mark.parametrize("alerting", [("banded",), ("broken", "banded", "novelty")])
+def test_a_plug_in_has_its_band_and_a_broken_one_keeps_no_day_from_its_picture(
+    lake, settings, monkeypatch, drawn, alerting
+):
+    plug_ins = [
+        PlugIn(name, "x 1", lambda _, high=high: Banded(high)) for name, high in (("banded", 7.0), ("broken", None))
+    ]
+    monkeypatch.setattr(day_pictures, "detector_plug_ins", lambda wanted: (plug_ins, []))
+    anomaly_pictures(lake, changed_to(settings, alerting=alerting, raising=alerting), DAY_DRAWN, 1)
+    assert drawn["band_of"] == "banded"
+    assert set(drawn["band"]["expected_high"]) == {7.0}

@@ -98,6 +98,10 @@ def damaged(**columns: object) -> bytes:
         damaged(price=[2**63]),
         damaged(is_buyer_maker=["no"]),
         damaged(instrument=[None]),
+        damaged(price=[[1]]),
+        damaged(instrument=[["A.B"]]),
+        damaged(is_buyer_maker=[[True]]),
+        damaged(other=[1]),
     ],
 )
 def test_bad_payload_is_named(payload: bytes) -> None:
@@ -105,10 +109,29 @@ def test_bad_payload_is_named(payload: bytes) -> None:
         decode(tables.TRADES, payload)
 
 
-def test_bad_lists_are_named() -> None:
-    payload = encode(tables.DEPTH_SNAPSHOTS, [depth_row(1, [1], [2])]).replace(b"[[2]]", b"[[2.5]]")
+@pytest.mark.parametrize("item", [b"[2.5]", b"2", b"[[2]]", b"null"])
+def test_bad_lists_are_named(item: bytes) -> None:
+    payload = encode(tables.DEPTH_SNAPSHOTS, [depth_row(1, [1], [2])]).replace(b"[[2]]", b"[" + item + b"]")
     with pytest.raises(PayloadError, match=r"market\.depth_snapshots"):
         decode(tables.DEPTH_SNAPSHOTS, payload)
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 3, -2])
+def test_a_claimed_number_of_rows_that_are_not_there_is_refused(claimed: int) -> None:
+    payload = encode(tables.TRADES, [TRADE, (TRADE[0], 8, *TRADE[2:])])
+    assert len(decode(tables.TRADES, payload)) == 2
+    with pytest.raises(PayloadError, match="columns or their lengths"):
+        decode(tables.TRADES, payload.replace(b'"n":2', b'"n":%d' % claimed))
+
+
+def test_rows_of_nothing_but_defaults_are_refused() -> None:
+    """Whatever their number: nothing vouches for it."""
+    older = tuple(
+        replace(column, default="" if column.type is ColumnType.TEXT else 0) for column in tables.FEED_GAPS.columns
+    )
+    for claimed in (1, 4_000_000_000):
+        with pytest.raises(PayloadError, match="columns or their lengths"):
+            decode(replace(tables.FEED_GAPS, columns=older), orjson.dumps({"n": claimed, "columns": {}}))
 
 
 def test_repeated_key_is_named() -> None:

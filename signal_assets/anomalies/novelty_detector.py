@@ -175,7 +175,7 @@ class NoveltyDetector:
         return parameters, memories, evidence
 
     def update(self, time: int, value: float) -> Detection:
-        """Judge the value, then remember it."""
+        """Judge the value, then remember it; NaN, ±∞ and what lies beyond ±1e100 are neither."""
         said = novelty_step(self._memory, self._parameters, time, value, self.evidence)
         probability, side, low, high, vote, _ = said
         return Detection(-side * float(ndtri(probability / 2)), low, high, int(vote * side))

@@ -35,7 +35,7 @@ class NoveltyPanel:
         self._parameters, self._memories, self._evidence = NoveltyDetector.remember_together(detectors)
 
     def update(self, time: int, values: ArrayLike) -> Scores:
-        """Judge a value of each series at ``time`` (µs UTC), then remember it; NaN and ±∞ are neither."""
+        """Judge a value of each series at ``time`` (µs UTC), then remember it, or neither, as they do."""
         numbers = np.asarray(values, dtype=np.float64)
         if numbers.shape != (len(self._memories),):
             raise ValueError(f"values {numbers.shape} must be one of each of {len(self._memories)} series")

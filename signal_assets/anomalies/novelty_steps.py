@@ -69,6 +69,9 @@ JUDGED: Final = 6
 """Numbers a judgement is made of."""
 NEVER: Final = 1e9
 """Values since the last vote, where there was none."""
+LARGEST: Final = 1e100
+"""Greatest value that is one here. Distances of greater ones, their squares and sums need not be finite, and a pool
+that holds NaN is in no order: places in it would lie outside it, which compiled code does not notice."""
 SCALE_FLOOR: Final = 1e-3
 """Least scale of a tail, as a share of the pool's range."""
 
@@ -417,7 +420,7 @@ def novelty_step(memory: Reals, parameters: Reals, time: int, value: float, shar
         votes, strength of the alert or 0.
     """
     shares[:] = 0.0
-    if not math.isfinite(value):
+    if not abs(value) <= LARGEST:  # nor is NaN
         return math.nan, 0.0, math.nan, math.nan, 0.0, 0.0
     width = (memory.size - POOLS_AT) // POOLS
     spacing = spacing_up_to(memory, time)

@@ -15,6 +15,8 @@ from signal_assets.anomalies.novelty_steps import (
     BURDEN,
     JUMP_PRIOR,
     JUMPS,
+    POOLS,
+    POOLS_AT,
     PRIOR,
     STRANGE,
     TAIL,
@@ -252,6 +254,33 @@ def test_warming_up_constant_and_not_a_number() -> None:
     assert (said.expected_low, said.expected_high) == (7.0, 7.0)
     # Every source but earlier days, of which there are none, finds it as rare as can be, and so is the jump.
     assert np.delete(detector.evidence, SOURCE_NAMES.index("earlier_days")).min() == 12.0
+
+
+@pytest.mark.parametrize("beyond", [1.1e100, 1e155, -1e200, 1e308, -1.79e308])
+def test_numbers_too_great_to_reckon_with_are_none(beyond: float) -> None:
+    random = np.random.default_rng(3)
+    values = random.standard_normal(400).cumsum()
+    values[random.random(400) < 0.1] = beyond
+    times = np.arange(400) * EVERY_FIVE_MINUTES
+    detector, without = small(), small()
+    assert judged(detector, times, values) == judged(without, times, np.where(values == beyond, np.nan, values))
+    assert encode_state(detector.state()) == encode_state(without.state())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_of_the_greatest_numbers_every_pool_stays_in_order(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    detector = small()
+    for number in range(600):
+        value = random.choice([1e100, -1e100, 1e99, 5e-324, 0.0, 1.0, 1e308, -1e308])
+        detector.update(number * EVERY_FIVE_MINUTES, float(value))
+    memory = detector._memory
+    pools = memory[POOLS_AT:].reshape(POOLS, -1)
+    size = (pools.shape[1] - 2) // 2
+    assert np.isfinite(memory).all()
+    for number, pool in enumerate(pools):
+        held = pool_values(memory, number)
+        assert pool[2 + size : 2 + size + len(held)].tolist() == sorted(held)
 
 
 def test_numbers_out_of_range_are_refused() -> None:

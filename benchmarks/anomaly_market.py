@@ -5,9 +5,10 @@ of volume, wide spreads and one-sided books of 30 to 90 seconds –, regimes, wa
 besides. Detectors are asked by the anomaly stage's machine with the configured settings. What counts as found is an
 incident that opens within a planted event of its instrument or one interval after it, told or not; one that opens at
 any other time is false. So is an alert, of which there are fewer: of incidents that happen together people are told
-once. False ones are divided by the days of the series that may tell, and by those of all series. A column says how many
-of the false incidents open within three minutes of a move to another node or a change of regime, which the truth file
-lists but which are no planted events. The first hours are for learning: nothing planted there counts, and no incident.
+once, so they are told of fewer events too. False ones are divided by the days of the series that may tell, and by those
+of all series. A column says how many of the false incidents open within three minutes of a move to another node or a
+change of regime, which the truth file lists but which are no planted events. The first hours are for learning: nothing
+planted there counts, and no incident.
 
 The thresholds were chosen on the seeds CHOSEN_ON, of which the reported ones are none.
 
@@ -34,8 +35,9 @@ from resources.settings import Settings, load_settings
 from services.simulated_venue.market_plan import ANOMALY_KINDS, FlowSettings
 from services.simulated_venue.order_flow import DEFAULT_START, OrderFlow
 from signal_assets.anomalies.alerting import Alerting
+from signal_assets.anomalies.anomaly_machine import ENSEMBLE
 from signal_assets.anomalies.excess_detector import ExcessDetector
-from signal_assets.anomalies.folds import anomalies, anomaly_parameters
+from signal_assets.anomalies.folds import anomalies, anomaly_parameters, detectors_of_features
 from signal_assets.anomalies.incident_rows import scopes
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.severity import SEVERITIES
@@ -107,12 +109,17 @@ def judged(market: Market, settings: Settings, parameters: AnomalyParameters) ->
 
 def may_tell(series: pd.Series, detector: str, who: Sequence[str], parameters: AnomalyParameters) -> pd.Series:
     """Of which of these series a detector may tell, if these detectors do."""
-    feature = series.str.rpartition(".")[2]
-    of_excess = feature.isin([name for name, _, _ in parameters.excess])
-    asked = feature.notna()
-    if ExcessDetector.name in who:
-        asked = of_excess == (detector == ExcessDetector.name)
-    return asked & ~feature.isin(parameters.silent) & (detector in who)
+    asked = {
+        feature: {ENSEMBLE, *(make(parameters).name for make in makers)}
+        for feature, makers in detectors_of_features(parameters).items()
+    }
+
+    def tells(feature: str) -> bool:
+        first = ExcessDetector.name in who and ExcessDetector.name in asked[feature]
+        told_by = {ExcessDetector.name} if first else asked[feature] & set(who)
+        return detector in told_by and feature not in parameters.silent
+
+    return series.str.rpartition(".")[2].map(tells).astype(bool)
 
 
 def filed(
@@ -128,7 +135,8 @@ def filed(
     for row in chosen.itertuples():
         filing.close(row.time)
         taken.append(filing.take(row.time, row.instrument, row.series, row.sigma, row.severity, row.direction))
-    chosen = chosen.assign(opened=[one.opened for one in taken], alert=[one.alert for one in taken])
+    opened, alert = (np.array([getattr(one, name) for one in taken], dtype=bool) for name in ("opened", "alert"))
+    chosen = chosen.assign(opened=opened, alert=alert)
     return chosen[chosen["time"] > FIRST]
 
 
@@ -146,7 +154,7 @@ def at_known_change(truth: dict[str, Any], opened: pd.DataFrame) -> int:
 def figures(found: Sequence[Judged], who: Sequence[str], parameters: AnomalyParameters) -> Iterator[str]:
     """Cells in the order of HEADS."""
     tolerance = parameters.metrics_interval
-    kinds, delays, right, opened_count, false_alerts, known = [], [], 0, 0, 0, 0
+    kinds, delays, right, opened_count, told_of, false_alerts, known = [], [], 0, 0, 0, 0, 0
     telling_days, all_days = 0.0, 0.0
     for one in found:
         planted, rows = one.market.planted, filed(one.anomalies, who, parameters, one.market.instruments)
@@ -155,15 +163,16 @@ def figures(found: Sequence[Judged], who: Sequence[str], parameters: AnomalyPara
         kinds.append(planted["kind"])
         delays.append(alert_delays(planted, opened, tolerance))
         wrong = [score_alerts(planted, opened.iloc[[i]], tolerance).right == 0 for i in range(len(opened))]
-        known += at_known_change(one.market.truth, opened[wrong])
+        known += at_known_change(one.market.truth, opened[np.array(wrong, dtype=bool)])
         right, opened_count = right + score.right, opened_count + score.alerts
-        false_alerts += told.alerts - told.right
+        told_of, false_alerts = told_of + told.found, false_alerts + told.alerts - told.right
         telling = np.logical_or.reduce([may_tell(one.series, name, who, parameters) for name in who])
         telling_days, all_days = telling_days + telling.sum() * one.days, all_days + len(one.series) * one.days
     kind, delay = pd.concat(kinds, ignore_index=True), pd.concat(delays, ignore_index=True)
     recall, false = delay.notna().groupby(kind).mean(), opened_count - right
     yield from (f"{recall.get(name, math.nan):.3f}" for name in ANOMALY_KINDS)
     yield f"{delay.notna().mean():.3f} of {len(delay):,}"
+    yield f"{told_of / len(delay):.3f}"
     yield f"{right / max(opened_count, 1):.2f}"
     yield f"{false_alerts / telling_days:.3f}"
     yield f"{false / telling_days:.3f} in {telling_days:,.0f} days"
@@ -175,6 +184,7 @@ def figures(found: Sequence[Judged], who: Sequence[str], parameters: AnomalyPara
 HEADS: Final = (
     *ANOMALY_KINDS,
     "all planted",
+    "people told of",
     "precision",
     "false alerts, a day of a series that may tell",
     "false incidents, the same",

@@ -182,9 +182,10 @@ class DuckLake(Lake):
             )
 
     def _complete(self, day: date) -> int | None:
-        """Event time up to which raw data is complete in all groups that have come to ``day``, as a back-fill asks.
+        """Event time up to which raw data is complete in all groups that have come to ``day``.
 
-        Groups that ended before it are none of the configuration any more: they would hold the others' days back.
+        A group that ended before it may be none of the configuration any more, and would hold the others' days back.
+        One that lags is left out too: a back-fill then says which, and waits for it.
         """
         [(complete,)] = self.query(
             f"SELECT min(epoch_us(progress)) FROM {CATALOG}.{PROGRESS.name} "  # noqa: S608

@@ -134,10 +134,10 @@ class AnomalyMachine:
         names = (*REPORTED, *(watch.name for watch in self._watches))
         self._scored = [(*self._series[number], names[place]) for number, place in np.argwhere(judged).tolist()]
         self._by_excess = frozenset(
-            self.series_of(key, name)
-            for key in self._market
-            for name, _, _ in parameters.excess
-            if ExcessDetector.name in parameters.alerting
+            self._series[number][1]
+            for watch in self._watches
+            if watch.name == ExcessDetector.name and watch.name in parameters.alerting
+            for number in watch.numbers
         )
         self._silent = frozenset(self.series_of(key, name) for key in self._market for name in parameters.silent)
         scope_of_instrument = scopes(instruments, parameters.group_by)

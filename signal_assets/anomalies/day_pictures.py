@@ -14,7 +14,7 @@ from resources.settings import Settings
 from signal_assets.anomalies.anomaly_plot import anomaly_picture, expected_band
 from signal_assets.anomalies.detector import DetectorFactory
 from signal_assets.anomalies.excess_detector import ExcessDetector
-from signal_assets.anomalies.folds import anomaly_parameters, excess, novelty
+from signal_assets.anomalies.folds import anomaly_parameters, detectors_of_features, excess, novelty
 from signal_assets.anomalies.novelty_detector import NoveltyDetector
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.plug_ins import detector_plug_ins
@@ -72,7 +72,7 @@ def anomaly_pictures(
     for key, series in most_eventful(incidents, anomalies, count):
         metrics = lake.read(METRICS, start=window.start - warm_up, end=window.end, instruments=[key])
         metrics = metrics[metrics["series"] == series]
-        band_of, band = _band(metrics, parameters, _own_maker(series, parameters) | makers)
+        band_of, band = _band(metrics, parameters, _makers_of(series, parameters, makers))
         own = anomalies[anomalies["series"] == series]
         of_series = incidents[incidents["series"] == series]
         title = f"{series} on {day} (anomalies {len(own)}, incidents {len(of_series)})"
@@ -98,10 +98,15 @@ def _band_makers(settings: Settings, parameters: AnomalyParameters) -> dict[str,
     return {name: known[name] for name in (*parameters.alerting, StatisticalEnsemble.name) if name in known}
 
 
-def _own_maker(series: str, parameters: AnomalyParameters) -> dict[str, DetectorFactory]:
-    """The excess detector of a series, where it is the one that tells people of it."""
-    own = excess(parameters).get(series.rpartition(".")[2])
-    return {ExcessDetector.name: own} if own is not None and ExcessDetector.name in parameters.alerting else {}
+def _makers_of(
+    series: str, parameters: AnomalyParameters, makers: Mapping[str, DetectorFactory]
+) -> dict[str, DetectorFactory]:
+    """Those of a series: first the excess detector, where it tells people of it; novelty only where it watches."""
+    feature = series.rpartition(".")[2]
+    own = excess(parameters).get(feature)
+    first = {ExcessDetector.name: own} if own is not None and ExcessDetector.name in parameters.alerting else {}
+    asked = detectors_of_features(parameters).get(feature, [novelty])  # of no market feature: a system series
+    return first | {name: maker for name, maker in makers.items() if maker is not novelty or novelty in asked}
 
 
 def _band(

@@ -8,11 +8,14 @@ much votes, for its own side. It is for series whose quiet fluctuates by a facto
 values mean something: sizes, spreads, bursts, changes. What happens several times a day does not hide what happens
 next, as a quantile does not care how far off it was – which is where a measure of novelty must fail.
 
-σ is a scale, not a probability: proportional to the magnitude, and ``AT_LIMIT`` at the limit, which is where MEDIUM
+σ is a scale, not a probability: proportional to the value, and ``AT_LIMIT`` at the limit, which is where MEDIUM
 begins by the usual bounds. So whatever votes is told of, 1.25 times the limit is HIGH, 1.5 times CRITICAL, and a
 series' threshold factor of f moves its limit f times as high.
 
 Values that come f times as fast as one a minute need ``1 + 0.25 log10 f`` times as much, as a day has as many more.
+
+The band reaches below zero as far as above once a negative value is remembered; the first one may lie below a band that
+begins at zero, and does not vote for that.
 
 Defined behaviour: NaN and ±∞ are neither judged nor remembered; below ``minimum_points``, or where the usual high is
 not positive, nothing is said; time does not matter, so neither do gaps and clocks that jump.

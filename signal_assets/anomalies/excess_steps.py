@@ -86,7 +86,7 @@ def excess_step(memory: Reals, parameters: Reals, value: float) -> tuple[float, 
         if usual > 0:
             high = parameters[1] * usual
             low = -high if memory[2] > 0 else 0.0
-            sigma = AT_LIMIT * abs(value) / high
+            sigma = AT_LIMIT * value / high
             vote = int(value > high) - int(value < -high)
     remember(memory, value)
     return sigma, low, high, vote

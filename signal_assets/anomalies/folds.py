@@ -95,7 +95,7 @@ def novelty(parameters: AnomalyParameters) -> NoveltyDetector:
     """The novelty detector of one market series; a ``DetectorFactory``.
 
     What a group keeps of it every ten minutes is 14 pasts of ``novelty_window`` numbers a series: at 720 numbers and
-    five instruments with seven series each and what else is remembered, the whole state is 3.2 MB of text.
+    five instruments with seven series each and what else is remembered, the whole state is 3 to 4 MB of text.
     """
     return NoveltyDetector(
         threshold=parameters.novelty_threshold,

@@ -39,11 +39,11 @@ Seven sources look at each value x:
 jump, whichever is rarer, doubled as there are two; signed by the side of the EMA on which x lies, or by the jump. The
 expected band is the EMA plus the inner 99 % of past residuals: a picture of what is usual, not the vote's boundary.
 
-Defined behaviour: NaN and ±∞ are neither judged nor remembered; with fewer than ``minimum_points`` in a past its
-source says nothing, and σ is NaN until as many evidences are known, but for jumps that vote; gaps matter to earlier
-days only, and count as four values at most where the pace of the series is taken; a constant series makes any other
-value as rare as can be; a clock that jumps back finds the days it knows, and those before them are not remembered. No
-use is made of a series' future, extremes or length.
+Defined behaviour: NaN, ±∞ and what lies beyond ±1e100 are neither judged nor remembered; with fewer than
+``minimum_points`` in a past its source says nothing, and σ is NaN until as many evidences are known, but for jumps that
+vote; gaps matter to earlier days only, and count as four values at most where the pace of the series is taken; a
+constant series makes any other value as rare as can be; a clock that jumps back finds the days it knows, and those
+before them are not remembered. No use is made of a series' future, extremes or length.
 
 Sources: Angiulli and Pizzuti (2002), Fast Outlier Detection in High Dimensional Spaces; Pickands (1975), generalized
 Pareto tails, and quantiles that give their shape; Hosking and Wallis (1987), their moments; Fisher (1925), adding

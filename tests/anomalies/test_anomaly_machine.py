@@ -11,7 +11,7 @@ from scipy import stats
 
 from signal_assets.anomalies.anomaly_machine import REPORTED, AnomalyMachine
 from signal_assets.anomalies.drift import DriftPanel, drift_row
-from signal_assets.anomalies.folds import novelty
+from signal_assets.anomalies.folds import detectors_of_features, novelty
 from signal_assets.anomalies.novelty_detector import SOURCE_NAMES, NoveltyDetector
 from signal_assets.anomalies.parameters import AnomalyParameters
 from signal_assets.anomalies.statistical_detectors import (
@@ -415,9 +415,16 @@ def plugged_in(parameters):
 
 EVERYBODY = replace(
     SMALL,
-    raising=("ensemble", "novelty", "plugged_in"),
-    alerting=("ensemble", "novelty", "plugged_in"),
+    raising=("ensemble", "novelty", "plugged_in", "excess"),
+    alerting=("ensemble", "novelty", "plugged_in", "excess"),
+    excess=(("return", 0.9, 1.5), ("trade_rate", 0.9, 1.5)),
+    excess_window=80,
 )
+
+
+def everybody(parameters=EVERYBODY):
+    return AnomalyMachine([BTC, ETH], parameters, [plugged_in], detectors_of_features(parameters))
+
 
 STEPS = st.lists(
     st.tuples(
@@ -467,35 +474,35 @@ def test_any_cut_any_restart_any_prefix_gives_the_same_rows(drawn, cuts, later):
         cool_down=20 * SECOND,
         alerts_per_group=5,
     )
-    whole = AnomalyMachine([BTC, ETH], parameters, [novelty, plugged_in])
+    whole = everybody(parameters)
     expected = [whole.step(*step) for step in steps]
-    machine = AnomalyMachine([BTC, ETH], parameters, [novelty, plugged_in])
+    machine = everybody(parameters)
     found = []
     for number, step in enumerate(steps):
         if number in cuts:
             text = encode_state(machine.state())
-            machine = AnomalyMachine([BTC, ETH], parameters, [novelty, plugged_in])
+            machine = everybody(parameters)
             machine.restore(decode_state(text))
         found.append(machine.step(*step))
     assert repr(found) == repr(expected)  # repr tells every bit of a float
     assert encode_state(machine.state()) == encode_state(whole.state())
-    prefix = AnomalyMachine([BTC, ETH], parameters, [novelty, plugged_in])
+    prefix = everybody(parameters)
     assert repr([prefix.step(*step) for step in steps[:later]]) == repr(expected[:later])
 
 
 @pytest.mark.slow
 def test_restarts_within_bursts_and_gaps_change_nothing():
     steps = of_seconds(made_market(900, seed=21, missing=0.1))
-    expected = run(AnomalyMachine([BTC, ETH], EVERYBODY, [novelty, plugged_in]), steps)
+    expected = run(everybody(), steps)
     assert len(expected[INCIDENTS.name]) > 20
     assert len(expected[INCIDENT_GROUPS.name]) > 5
     assert len(expected[DRIFTS.name]) > 5
     assert {row[5] for row in expected[ANOMALIES.name]} == set(EVERYBODY.raising)
     found = {name: [] for name in expected}
-    machine = AnomalyMachine([BTC, ETH], EVERYBODY, [novelty, plugged_in])
+    machine = everybody()
     for first in range(0, len(steps), 7):
         text = encode_state(machine.state())
-        machine = AnomalyMachine([BTC, ETH], EVERYBODY, [novelty, plugged_in])
+        machine = everybody()
         machine.restore(decode_state(text))
         for name, rows in run(machine, steps[first : first + 7]).items():
             found[name] += rows

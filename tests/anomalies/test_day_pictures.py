@@ -205,3 +205,19 @@ def test_a_plug_in_has_its_band_and_a_broken_one_keeps_no_day_from_its_picture(
     anomaly_pictures(lake, changed_to(settings, alerting=alerting, raising=alerting), DAY_DRAWN, 1)
     assert drawn["band_of"] == "banded"
     assert set(drawn["band"]["expected_high"]) == {7.0}
+
+
+@pytest.mark.parametrize(
+    ("series", "alerting", "whose"),
+    [
+        ("market.X.wick", ("novelty", "excess"), ["excess", "ensemble"]),
+        ("market.X.wick", ("novelty",), ["ensemble"]),  # novelty does not watch it
+        ("market.X.volume", ("novelty", "excess"), ["novelty", "ensemble"]),
+        ("system.cpu.usage", ("novelty", "excess"), ["novelty", "ensemble"]),
+    ],
+)
+def test_only_who_watches_a_series_has_a_band_of_it(settings, series, alerting, whose):
+    changed = changed_to(settings, alerting=alerting)
+    parameters = anomaly_parameters(changed.anomalies, changed.grid_milliseconds)
+    makers = day_pictures._band_makers(changed, parameters)
+    assert list(day_pictures._makers_of(series, parameters, makers)) == whose

@@ -36,7 +36,7 @@ def test_votes_where_numpy_says_that_the_limit_is_passed(signed):
         assert said.expected_high[number] == limit
         assert said.expected_low[number] == (-limit if past.min() < 0 else 0)
         assert said.vote[number] == int(values[number] > limit) - int(values[number] < -limit)
-        assert said.sigma[number] == pytest.approx(2.0 * abs(values[number]) / limit)
+        assert said.sigma[number] == pytest.approx(2.0 * values[number] / limit)
         lows.add(bool(said.expected_low[number] < 0))
     assert {300, 450, 460, 650} <= set(np.flatnonzero(said.vote).tolist())
     assert said.vote[300] == (-1 if signed else 1)

@@ -45,8 +45,8 @@ def of_feature(anomalies, feature):
 
 
 def test_a_series_with_an_excess_detector_is_told_of_by_that_one():
-    found = of_feature(busy_market(), "mean_spread")
-    assert set(found["detector"]) > {"excess"}
+    found = of_feature(busy_market(alerting=("ensemble", "novelty", "excess")), "mean_spread")
+    assert set(found["detector"]) == {"ensemble", "excess"}
     opened = found[found["opened"]]
     assert opened["detector"].tolist() == ["excess"]
     assert opened["time"].tolist() == [405 * SECOND]
@@ -58,6 +58,7 @@ def test_a_price_that_falls_and_stays_is_told_of_by_its_return():
     opened = found[found["opened"]]
     assert opened[["detector", "direction", "time"]].to_numpy().tolist() == [["excess", "below", 405 * SECOND]]
     assert opened["expected_low"].item() == -opened["expected_high"].item() < 0
+    assert opened["sigma"].item() < -2
 
 
 def test_a_silent_feature_is_recorded_and_nobody_is_told():

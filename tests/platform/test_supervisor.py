@@ -169,11 +169,11 @@ time.sleep(600)
     killed = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert killed.stdout is not None
     child = int(killed.stdout.readline())
-    time.sleep(0.3)  # it has become the command by now
+    eventually(lambda: psutil.Process(child).cmdline()[1:] == ["-c", "import time; time.sleep(600)"], 60)
     killed.kill()
     killed.wait()
     if sys.platform == "linux":
-        eventually(lambda: gone(child))
+        eventually(lambda: gone(child), 60)
     end_leftovers(tmp_path / "processes.json")
     assert gone(child)
 
